@@ -10,7 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, Self, dataclass_transform
+    from typing import Any, ClassVar, Literal, Self, dataclass_transform
 else:
 
     def dataclass_transform(**_kw):
@@ -18,6 +18,12 @@ else:
 
 
 _set = object.__setattr__
+_LATE: Any = object()
+
+
+def late(*, init: Literal[False] = False) -> Any:
+    """A field that is not a constructor argument: None until somebody sets it (mutable classes only)."""
+    return _LATE
 
 
 @dataclass_transform(frozen_default=True)
@@ -26,7 +32,7 @@ class _FrozenMeta(type):
         return super().__new__(mcs, name, bases, _with_slots(bases, ns))
 
 
-@dataclass_transform()
+@dataclass_transform(field_specifiers=(late,))
 class _MutableMeta(type):
     def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any]) -> Any:
         return super().__new__(mcs, name, bases, _with_slots(bases, ns))
@@ -40,9 +46,15 @@ def _with_slots(bases: tuple[type, ...], ns: dict[str, Any]) -> dict[str, Any]:
         for field in getattr(base, "_fields", ()):
             fields[field] = None
         defaults.update(getattr(base, "_defaults", {}))
-    own = []
+    own: list[str] = []
+    late_fields = [f for base in bases for f in getattr(base, "_late", ())]
     for field, annotation in ns.get("__annotations__", {}).items():
         if str(annotation).startswith("ClassVar"):
+            continue
+        if ns.get(field) is _LATE:
+            del ns[field]
+            late_fields.append(field)
+            own.append(field)
             continue
         if field in ns:
             defaults[field] = ns.pop(field)
@@ -52,6 +64,7 @@ def _with_slots(bases: tuple[type, ...], ns: dict[str, Any]) -> dict[str, Any]:
     ns["__slots__"] = tuple(own)
     ns["_fields"] = tuple(fields)
     ns["_defaults"] = defaults
+    ns["_late"] = tuple(late_fields)
     return ns
 
 
@@ -69,7 +82,7 @@ def _init(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             elif field in defaults:
                 value = defaults[field]
                 # A mutable default is a fresh object for every instance.
-                _set(self, field, value.copy() if type(value) in (list, dict, set) else value)  # type: ignore[attr-defined]
+                _set(self, field, value.copy() if type(value) in (list, dict, set) else value)
             else:
                 raise TypeError(f"{type(self).__name__} needs a value for {field!r}")
     if kwargs:
@@ -127,6 +140,8 @@ class MutableData(metaclass=_MutableMeta):
     else:
 
         def __init__(self, *args, **kwargs):
+            for field in self._late:
+                _set(self, field, None)
             _init(self, args, kwargs)
 
     __repr__ = _repr
