@@ -90,11 +90,24 @@ class MapFormat(Data):
 class EventFormat(Data):
     """A record in the event ring: u64 format id, then `fields` at their offsets (from the record's start).
 
-    `action` says what user space does with it; the actions of the bpftrace language are
-    printf, errorf, warnf, system, cat, join, time, strftime, print (value), print_map, clear, zero, exit,
-    syscall, helper_error, runtime_error.
-    `text` is the format string; `args` holds further constants (map name, top, div, ...).
-    `probe` is the index into `Object.attach_points` sources or -1.
+    `action` says what user space does with it:
+
+    action         fields                        text             args
+    printf         the format's arguments        format string
+    errorf, warnf  the format's arguments        format string
+    system, cat    the format's arguments        format string of the command, of the file name
+    join           one array of strings                           delim
+    time                                         strftime format
+    print          the value                     -
+    print_map                                                     map, top, div
+    clear, zero                                                   map
+    exit           the status (optional)                          code (when there is no field)
+    helper_error   s32 or s64 return value                        helper (function's name)
+    runtime_error                                message
+    syscall is another name of system.
+
+    A map is named as in the source ("@reads"). `probe` is an index into `Object.probe_names`, or -1.
+    `file`, `line`, `col`, `end_col` (exclusive) and `source` (that line's text) say where the call stands in the script.
     """
 
     id: int
@@ -106,3 +119,6 @@ class EventFormat(Data):
     file: str = ""
     line: int = 0
     col: int = 0
+    end_col: int = 0
+    source: str = ""
+    probe: int = -1
