@@ -1,0 +1,189 @@
+"""LLVM through llvmlite's shared library, bound by hand.
+
+Importing `llvmlite.binding` costs 45 ms of CPU, of which 12 are LLVM; the rest is Python that we do not use.
+So the library is found without importing the package, and the dozen entry points that are needed are declared here.
+They are llvmlite's own C functions (ffi/*.cpp), stable since 0.45.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from ..errors import CodegenError, NotSupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TRIPLE = b"bpfel-unknown-none"
+
+# What shrinks our kind of code without unrolling: half the time of -O2 for the same size (docs/facts in bench/).
+SHORT = (
+    ("module", "AddAlwaysInlinerPass"),
+    ("module", "AddGlobalOptPass"),
+    ("module", "AddSROAPass"),
+    ("module", "AddIPSCCPPass"),
+    ("module", "AddInstCombinePass"),
+    ("module", "AddSimplifyCFGPass"),
+    ("module", "AddNewGVNPass"),
+    ("module", "AddDSEPass"),
+    ("module", "AddADCEPass"),
+    ("module", "AddSimplifyCFGPass"),
+    ("module", "AddGlobalDCEPass"),
+)
+
+
+def _find_library() -> str:
+    for folder in sys.path:
+        package = os.path.join(folder or ".", "llvmlite", "binding", "libllvmlite.so")
+        if os.path.exists(package):
+            return package
+    raise NotSupported(
+        "load LLVM: the llvmlite package is not installed", feature="llvmlite", hint="pip install llvmlite"
+    )
+
+
+_P, _S, _I = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+_OUT = ctypes.POINTER(ctypes.c_void_p)
+_SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "InitializeAllTargetInfos": (None, ()),
+    "InitializeAllTargets": (None, ()),
+    "InitializeAllTargetMCs": (None, ()),
+    "InitializeAllAsmPrinters": (None, ()),
+    "ContextCreate": (_P, ()),
+    "ContextDispose": (None, (_P,)),
+    "ParseAssembly": (_P, (_P, _S, _OUT)),
+    "VerifyModule": (_I, (_P, _OUT)),
+    "PrintModuleToString": (None, (_P, _OUT)),
+    "DisposeModule": (None, (_P,)),
+    "DisposeString": (None, (_P,)),
+    "GetTargetFromTriple": (_P, (_S, _OUT)),
+    "CreateTargetMachine": (_P, (_P, _S, _S, _S, _I, _S, _S, _I, _I, _S)),
+    "DisposeTargetMachine": (None, (_P,)),
+    "TargetMachineEmitToMemory": (_P, (_P, _P, _I, _OUT)),
+    "GetBufferStart": (_P, (_P,)),
+    "GetBufferSize": (ctypes.c_size_t, (_P,)),
+    "DisposeMemoryBuffer": (None, (_P,)),
+    "CreateNewModulePassManager": (_P, ()),
+    "DisposeNewModulePassManger": (None, (_P,)),
+    "CreatePipelineTuningOptions": (_P, ()),
+    "DisposePipelineTuningOptions": (None, (_P,)),
+    "PTOSetLoopVectorization": (None, (_P, ctypes.c_bool)),
+    "PTOSetSLPVectorization": (None, (_P, ctypes.c_bool)),
+    "CreatePassBuilder": (_P, (_P, _P)),
+    "DisposePassBuilder": (None, (_P,)),
+    "RunNewModulePassManager": (None, (_P, _P, _P)),
+    "buildPerModuleDefaultPipeline": (_P, (_P, _I)),
+}
+
+_lib: Any = None
+
+
+def _library() -> Any:
+    global _lib
+    if _lib is None:
+        path = _find_library()
+        try:
+            lib = ctypes.CDLL(path)
+            for name, (result, arguments) in _SIGNATURES.items():
+                function = getattr(lib, "LLVMPY_" + name)
+                function.restype, function.argtypes = result, list(arguments)
+            for _, name in SHORT:
+                getattr(lib, "LLVMPY_module_" + name).argtypes = [_P]
+        except (OSError, AttributeError) as error:
+            raise NotSupported(
+                f"load LLVM from {path}: {error}", feature="llvmlite", hint="pip install --upgrade 'llvmlite>=0.45'"
+            ) from None
+        for name in ("TargetInfos", "Targets", "TargetMCs", "AsmPrinters"):
+            getattr(lib, "LLVMPY_InitializeAll" + name)()
+        _lib = lib
+    return _lib
+
+
+class _Text:
+    """An out parameter that LLVM fills with a C string which we must give back."""
+
+    def __init__(self, lib: Any) -> None:
+        self._lib = lib
+        self.pointer = ctypes.c_void_p()
+
+    def take(self) -> str:
+        if not self.pointer:
+            return ""
+        text = ctypes.string_at(self.pointer).decode("utf-8", "replace")
+        self._lib.LLVMPY_DisposeString(self.pointer)
+        self.pointer = ctypes.c_void_p()
+        return text
+
+
+def emit(ir: str, *, cpu: str = "v3", optimize: str = "short", assembly: bool = False, print_ir: bool = False) -> bytes:
+    """Compile textual IR for BPF: an ELF object (or assembly, or the optimised IR as text), in bytes.
+
+    `cpu` is v1..v4; `optimize` is none, short or O2. Raises CodegenError for IR that does not parse or verify.
+    What the back end itself cannot do ends the process: see `_check`, and `_driver.compile_guarded`.
+    """
+    lib = _library()
+    context = lib.LLVMPY_ContextCreate()
+    module = machine = None
+    try:
+        text = _Text(lib)
+        module = lib.LLVMPY_ParseAssembly(context, ir.encode(), ctypes.byref(text.pointer))
+        message = text.take()
+        if not module or message:
+            raise CodegenError(f"parse IR: {message.strip() or 'unknown reason'}")
+        if lib.LLVMPY_VerifyModule(module, ctypes.byref(text.pointer)):
+            raise CodegenError(f"verify IR: {text.take().strip()}")
+        text.take()
+        machine = _machine(lib, cpu)
+        _run_passes(lib, module, machine, optimize)
+        if print_ir:
+            lib.LLVMPY_PrintModuleToString(module, ctypes.byref(text.pointer))
+            return text.take().encode()
+        return _object(lib, machine, module, assembly)
+    finally:
+        if machine:
+            lib.LLVMPY_DisposeTargetMachine(machine)
+        if module:
+            lib.LLVMPY_DisposeModule(module)
+        lib.LLVMPY_ContextDispose(context)
+
+
+def _machine(lib: Any, cpu: str) -> Any:
+    text = _Text(lib)
+    target = lib.LLVMPY_GetTargetFromTriple(TRIPLE, ctypes.byref(text.pointer))
+    if not target:
+        raise NotSupported(f"use LLVM: {text.take()}", feature="LLVM's BPF target")
+    return lib.LLVMPY_CreateTargetMachine(target, TRIPLE, cpu.encode(), b"", 2, b"static", b"small", 0, 0, b"")
+
+
+def _run_passes(lib: Any, module: Any, machine: Any, optimize: str) -> None:
+    if optimize == "none":
+        return
+    options = lib.LLVMPY_CreatePipelineTuningOptions()
+    lib.LLVMPY_PTOSetLoopVectorization(options, False)
+    lib.LLVMPY_PTOSetSLPVectorization(options, False)
+    builder = lib.LLVMPY_CreatePassBuilder(machine, options)
+    if optimize == "O2":
+        passes = lib.LLVMPY_buildPerModuleDefaultPipeline(builder, 2)
+    else:
+        passes = lib.LLVMPY_CreateNewModulePassManager()
+        for _, name in SHORT:
+            getattr(lib, "LLVMPY_module_" + name)(passes)
+    lib.LLVMPY_RunNewModulePassManager(passes, module, builder)
+    lib.LLVMPY_DisposeNewModulePassManger(passes)
+    lib.LLVMPY_DisposePassBuilder(builder)
+    lib.LLVMPY_DisposePipelineTuningOptions(options)
+
+
+def _object(lib: Any, machine: Any, module: Any, assembly: bool) -> bytes:
+    text = _Text(lib)
+    buffer = lib.LLVMPY_TargetMachineEmitToMemory(machine, module, 0 if assembly else 1, ctypes.byref(text.pointer))
+    if not buffer:
+        raise CodegenError(f"generate code: {text.take().strip()}")
+    try:
+        start, size = lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(start, size)
+    finally:
+        lib.LLVMPY_DisposeMemoryBuffer(buffer)
