@@ -1,0 +1,101 @@
+"""What an errno of bpf(2) and perf_event_open(2) means, and what helps. Imported only when something failed."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import KernelError, PermissionDenied
+from ._caps import effective_capabilities, lockdown
+
+_COMMON = {
+    1: "operation not permitted",
+    2: "no such file, key or id",
+    5: "input/output error",
+    7: "too big: the map is full or an argument is too long",
+    9: "bad file descriptor",
+    11: "try again",
+    12: "out of memory",
+    13: "permission denied",
+    14: "bad address",
+    16: "busy: something else holds it",
+    17: "exists already",
+    19: "no such device",
+    22: "invalid argument",
+    24: "too many open files",
+    28: "no space left",
+    38: "this kernel was built without it",
+    95: "not supported",
+    524: "not supported",
+    110: "timed out",
+}
+_HINTS = {
+    12: "free memory, or raise the limit: ulimit -l unlimited",
+    24: "raise the limit: ulimit -n 65536",
+    38: "the kernel lacks CONFIG_BPF_SYSCALL or CONFIG_PERF_EVENTS",
+}
+
+
+def explain(operation: str, errno: int, detail: str = "", capability: str = "") -> KernelError:
+    """The error to raise for `errno` of `operation`; `detail` names the object, `capability` what it needs."""
+    what = f"{operation} {detail}".rstrip()
+    if errno in (1, 13):
+        return _denied(operation, errno, what, capability)
+    cause = _COMMON.get(errno) or os.strerror(errno).lower()
+    return KernelError(f"call {what}: {cause}", errno=errno, operation=operation, hint=_HINTS.get(errno, ""))
+
+
+def needed_capability(operation: str) -> str:
+    """The capability that `operation` asks for on kernels since 5.8."""
+    if "perf" in operation or "PERF" in operation or "RAW_TRACEPOINT" in operation:
+        return "CAP_PERFMON"
+    if any(word in operation for word in ("_GET_NEXT_ID", "_GET_FD_BY_ID", "ENABLE_STATS", "mount", "TASK_FD_QUERY")):
+        return "CAP_SYS_ADMIN"
+    return "CAP_BPF"
+
+
+def _denied(operation: str, errno: int, what: str, capability: str) -> PermissionDenied:
+    wanted = capability or needed_capability(operation)
+    held = effective_capabilities()
+    if "CAP_SYS_ADMIN" not in held and wanted not in held:
+        return PermissionDenied(
+            f"call {what}: {wanted} is missing",
+            capability=wanted,
+            errno=errno,
+            operation=operation,
+            hint=f"run it with sudo, or grant it: {grant_command(wanted)}",
+        )
+    mode = lockdown()
+    if mode not in ("", "none"):
+        return PermissionDenied(
+            f"call {what}: the kernel is locked down ({mode})",
+            capability=wanted,
+            errno=errno,
+            operation=operation,
+            hint="lockdown comes from secure boot or the boot option lockdown=; boot with lockdown=none",
+        )
+    # Both capabilities can be held in a user namespace of a container and still not count for bpf(2).
+    missing = next((c for c in ("CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN") if c not in held), "")
+    if missing:
+        cause, hint = f"{missing} is missing", f"run it with sudo, or grant it: {grant_command(missing)}"
+    elif _in_user_namespace():
+        cause, hint = "capabilities of a user namespace do not count", "run it in the initial user namespace"
+    else:
+        cause = "denied although all capabilities are held"
+        hint = "a security module (SELinux, AppArmor) or a seccomp filter says no: dmesg | tail"
+    return PermissionDenied(
+        f"call {what}: {cause}", capability=missing or wanted, errno=errno, operation=operation, hint=hint
+    )
+
+
+def _in_user_namespace() -> bool:
+    try:
+        with open("/proc/self/uid_map", "rb") as file:
+            return file.read().split() != [b"0", b"0", b"4294967295"]
+    except OSError:
+        return False
+
+
+def grant_command(capability: str) -> str:
+    """A command that runs a shell of this user with `capability` and nothing else on top."""
+    name = capability.lower().removeprefix("cap_")
+    return f"sudo capsh --keep=1 --user=$USER --inh=cap_{name} --addamb=cap_{name}"

@@ -1,0 +1,89 @@
+"""Facts about this host: CPUs, kernel release, where tracefs is; the memory limit of old kernels."""
+
+from __future__ import annotations
+
+import os
+
+from ._call import address, syscall
+from ._explain import explain
+
+_tracefs: str = ""
+
+
+def cpu_list(kind: str) -> list[int]:
+    """CPU numbers of "possible", "online" or "present", as /sys/devices/system/cpu says."""
+    with open(f"/sys/devices/system/cpu/{kind}") as file:
+        return parse_cpu_list(file.read())
+
+
+def parse_cpu_list(text: str) -> list[int]:
+    """ "0-2,5" -> [0, 1, 2, 5]."""
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if first:
+            cpus += range(int(first), int(last or first) + 1)
+    return cpus
+
+
+def kernel_version(release: str = "") -> tuple[int, int, int]:
+    """(6, 18, 44) of a release such as "6.18.44-fc-v669" (this kernel's by default)."""
+    numbers = [0, 0, 0]
+    for i, part in enumerate((release or os.uname().release).split("-")[0].split(".")[:3]):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        numbers[i] = int(digits or 0)
+    return numbers[0], numbers[1], numbers[2]
+
+
+def raise_memlock() -> None:
+    """Lift RLIMIT_MEMLOCK where maps count against it: before 5.11 (kernel commit d5299b67dd59).
+
+    Failure is ignored on purpose: the limit may well suffice, and if it does not, creating the map says so.
+    """
+    if kernel_version() >= (5, 11, 0):
+        return
+    import resource
+
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        return
+
+
+def tracefs() -> str:
+    """Directory of tracefs.
+
+    Where it is not mounted and we may, a mount that no path leads to is made (fsmount(2), since 5.2): it is
+    ours alone, and goes with the process. Raises PermissionDenied or KernelError.
+    """
+    global _tracefs
+    if not _tracefs:
+        _tracefs = _mounted() or _private_mount()
+    return _tracefs
+
+
+def _mounted() -> str:
+    for path in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
+        try:
+            with open(path + "/trace_clock"):
+                return path
+        except PermissionError:
+            raise explain("open", 13, path, "CAP_DAC_READ_SEARCH") from None
+        except OSError:
+            continue
+    return ""
+
+
+def _private_mount() -> str:
+    kind, create = b"tracefs\0", 6  # FSCONFIG_CMD_CREATE
+    context = syscall("fsopen", address(kind), 1)  # FSOPEN_CLOEXEC
+    if context < 0:
+        raise explain("mount", -context, "tracefs", "CAP_SYS_ADMIN")
+    try:
+        result = syscall("fsconfig", context, create, 0, 0, 0)
+        mount = syscall("fsmount", context, 1, 0) if result >= 0 else result
+    finally:
+        os.close(context)
+    if mount < 0:
+        raise explain("mount", -mount, "tracefs", "CAP_SYS_ADMIN")
+    return f"/proc/self/fd/{mount}"
