@@ -1,0 +1,425 @@
+"""What can be probed on this machine, read when first asked for, and what of it a specification means."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import BtfError, ElfError, NotSupported, ProbeError, SymbolError
+from ._files import resolve_files
+from ._functions import KALLSYMS, KIND_FUNC, KernelFunctions
+from ._glob import has_wildcard, matcher
+from ._match import Location, Match
+from ._names import closest
+from ._spec import ProbeSpec, probe_name
+from ._tracefs import Tracefs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..btf import Btf
+    from ._user import UserFile
+
+KIND_STRUCT, KIND_TYPEDEF = 4, 8  # BTF_KIND_* of linux/btf.h
+_RAW = "btf_trace_"
+_ITER = "bpf_iter__"
+
+
+class Catalogue:
+    """The probes of this machine. `btf` are the running kernel's types (None: what needs BTF is not found).
+
+    `tracefs` is where tracefs is mounted ("": found), `kallsyms` a path or the text. With a `pid`, user probes
+    mean what that process has mapped, by paths of its mount namespace. `unsafe` allows probes outside of functions.
+    A context manager: it keeps ELF files mapped until `close`.
+    """
+
+    def __init__(
+        self,
+        btf: Btf | None = None,
+        tracefs: str = "",
+        kallsyms: str | bytes = KALLSYMS,
+        *,
+        pid: int = 0,
+        unsafe: bool = False,
+    ) -> None:
+        self.btf = btf
+        self.tracefs = Tracefs(tracefs)
+        self.functions = KernelFunctions(btf, self.tracefs.path, kallsyms)
+        self.pid = pid
+        self.unsafe = unsafe
+        self._module_btf: dict[str, Btf | None] = {}
+        self._files: dict[str, UserFile] = {}
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the ELF files; more than once does no harm."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def match(self, spec: ProbeSpec) -> list[Match]:
+        """The probes that `spec` means, in alphabetical order; empty when a wildcard or a name finds nothing.
+
+        Raises ProbeError where that cannot be a matter of `missing_probes`: no such file, module or address.
+        """
+        return _MATCHERS[spec.provider](self, spec)
+
+    def require(self, spec: ProbeSpec) -> list[Match]:
+        """As `match`, but finding nothing is a ProbeError with suggestions."""
+        found = self.match(spec)
+        if not found:
+            raise self.no_match(spec)
+        return found
+
+    def no_match(self, spec: ProbeSpec) -> ProbeError:
+        """The error to raise for a specification that matched nothing."""
+        named = ":".join(p for p in (spec.target, spec.namespace, spec.function) if p)
+        near = () if spec.is_pattern else self._suggest(spec)
+        hint = f"did you mean {' or '.join(near)}?" if near else ""
+        return ProbeError(f"No matches for {spec.provider} {named}.", probe=spec.text, suggestions=near, hint=hint)
+
+    def _suggest(self, spec: ProbeSpec) -> tuple[str, ...]:
+        if spec.provider == "tracepoint":
+            events = self.tracefs.events()
+            inside = closest(spec.function, events.get(spec.target, ()))
+            if inside:
+                return tuple(f"tracepoint:{spec.target}:{event}" for event in inside)
+            # The event may stand in another category.
+            full = {f"{c}:{e}" for c, names in events.items() for e in names}
+            same = sorted(name for name in full if name.endswith(":" + spec.function))
+            return tuple(f"tracepoint:{n}" for n in same or closest(f"{spec.target}:{spec.function}", full))
+        if spec.provider in ("kprobe", "kretprobe", "fentry", "fexit"):
+            return tuple(f"{spec.provider}:{name}" for name in self.functions.similar(spec.function))
+        if spec.provider == "rawtracepoint":
+            names = {event for _, event in self.rawtracepoints()}
+            return tuple(f"rawtracepoint:{name}" for name in closest(spec.function, names))
+        if spec.provider == "iter":
+            return tuple(f"iter:{name}" for name in closest(spec.function, self.iterators()))
+        if spec.provider in ("uprobe", "uretprobe") and spec.function:
+            for path in resolve_files(spec.target, self.pid)[:1]:
+                near = self.file(path).similar(spec.function)
+                return tuple(f"{spec.provider}:{spec.target}:{name}" for name in near)
+        return ()
+
+    # kernel
+
+    def module_btf(self, module: str) -> Btf | None:
+        """Types of a kernel module (of the kernel itself for "" and "vmlinux"); None where it has none."""
+        if module in ("", "vmlinux") or self.btf is None:
+            return self.btf
+        if module not in self._module_btf:
+            from ..btf import load_kernel_btf
+
+            try:
+                self._module_btf[module] = load_kernel_btf(module)
+            except BtfError:
+                self._module_btf[module] = None
+        return self._module_btf[module]
+
+    def modules_with_btf(self) -> list[str]:
+        """Modules that have BTF, "vmlinux" first."""
+        try:
+            names = sorted(os.listdir("/sys/kernel/btf"))
+        except OSError:
+            names = []
+        return ["vmlinux", *(name for name in names if name != "vmlinux")]
+
+    def rawtracepoints(self) -> list[tuple[str, str]]:
+        """(module, event) of all raw tracepoints, from the `btf_trace_*` types that tracepoints declare."""
+        found = set()
+        for module in self.modules_with_btf():
+            btf = self.module_btf(module)
+            for id in btf.ids(KIND_TYPEDEF) if btf else ():
+                name = btf.name(id)  # type: ignore[union-attr]
+                if name.startswith(_RAW):
+                    found.add((module, name[len(_RAW) :]))
+        return sorted(found, key=lambda pair: (pair[0] != "vmlinux", pair))
+
+    def iterators(self) -> list[str]:
+        """Names of the iterators that the kernel and its modules declare, sorted."""
+        found = set()
+        for module in self.modules_with_btf():
+            btf = self.module_btf(module)
+            for id in btf.ids(KIND_STRUCT) if btf else ():
+                name = btf.name(id)  # type: ignore[union-attr]
+                if name.startswith(_ITER):
+                    found.add(name[len(_ITER) :])
+        return sorted(found)
+
+    def fentry_functions(self) -> dict[str, list[str]]:
+        """Module -> functions that have both a BTF prototype and a place to probe, sorted."""
+        found: dict[str, list[str]] = {}
+        for module, names in self.functions.sets().items():
+            btf = self.module_btf(module)
+            if btf is not None:
+                both = names.intersection(btf.funcs())
+                if both:
+                    found[module] = sorted(both)
+        return found
+
+    def bpf_programs(self) -> list[str]:
+        """Names of the loaded BPF programs and subprograms that kallsyms shows (root only)."""
+        import re
+
+        text = self.functions._kallsyms_text()
+        return sorted({m.decode() for m in re.findall(rb" t bpf_prog_[0-9a-f]{16}_(\S+)\t\[bpf\]", text)})
+
+    def _tracepoint(self, spec: ProbeSpec) -> list[Match]:
+        if not has_wildcard(spec.target) and not has_wildcard(spec.function):
+            exists = self.tracefs.has(spec.target, spec.function)
+            return [_found(spec, spec.target, spec.function)] if exists else []
+        category, event = matcher(spec.target), matcher(spec.function)
+        events = self.tracefs.events()
+        return [_found(spec, c, e) for c in events if category(c) for e in events[c] if event(e)]
+
+    def _rawtracepoint(self, spec: ProbeSpec) -> list[Match]:
+        if self.btf is None:
+            raise NotSupported(
+                "match rawtracepoint: the kernel's BTF is not available", feature="BTF", hint="use a tracepoint instead"
+            )
+        module = spec.target or "*"
+        in_module, event = matcher(module), matcher(spec.function)
+        exact = None if has_wildcard(spec.function) else self.btf.find(_RAW + spec.function, KIND_TYPEDEF)
+        if exact is not None and in_module("vmlinux"):
+            # The usual case, without a walk over all types.
+            return [_found(spec, "vmlinux", spec.function)]
+        return [_found(spec, m, e) for m, e in self.rawtracepoints() if in_module(m) and event(e)]
+
+    def _iter(self, spec: ProbeSpec) -> list[Match]:
+        if self.btf is None:
+            raise NotSupported("match iter: the kernel's BTF is not available", feature="BTF", since="5.8")
+        name = spec.function
+        if self.btf.find(_ITER + name, KIND_STRUCT) is not None or name in self.iterators():
+            return [_found(spec, "", name)]
+        return []
+
+    def _kprobe(self, spec: ProbeSpec) -> list[Match]:
+        self._check_module(spec)
+        if spec.address is not None:
+            return [_found(spec, spec.target, "")]
+        if not spec.is_pattern:
+            if self.functions.has(spec.function, spec.target):
+                return [_found(spec, spec.target, spec.function)]
+            return self._elsewhere(spec)
+        name = matcher(spec.function)
+        modules = self.functions.modules()
+        if spec.target:
+            module = matcher(spec.target)
+            return [_found(spec, m, f) for m in modules if module(m) for f in modules[m] if name(f)]
+        found = {f for names in modules.values() for f in names if name(f)}
+        return [_found(spec, "", f) for f in sorted(found)]
+
+    def _elsewhere(self, spec: ProbeSpec) -> list[Match]:
+        """The function under the name that this kernel gives it, if that is known."""
+        from ._moved import other_names
+
+        for name in other_names(spec.function):
+            if self.functions.has(name, spec.target):
+                note = f"this kernel has no function {spec.function}: probing {self._signature(name)} instead"
+                return [_found(spec, spec.target, name).replace(note=note)]
+        # A static function that the compiler cloned keeps its arguments only for .cold and .part, never listed here.
+        clones = (f"{spec.function}.isra.", f"{spec.function}.constprop.")
+        for names in self.functions.modules().values():
+            for name in names:
+                if name.startswith(clones):
+                    note = (
+                        f"this kernel has only a clone of {spec.function}: probing {name}, whose arguments may differ"
+                    )
+                    return [_found(spec, spec.target, name).replace(note=note)]
+        return []
+
+    def _signature(self, name: str) -> str:
+        params = self.btf.func_params(name) if self.btf else None
+        return name if params is None else f"{name}({', '.join(p.name for p in params)})"
+
+    def _check_module(self, spec: ProbeSpec) -> None:
+        if spec.target and not has_wildcard(spec.target) and not self.functions.is_loaded(spec.target):
+            raise ProbeError(
+                f"specified module {spec.target} in probe {spec.provider}:{spec.target}:{spec.function} is not loaded.",
+                probe=spec.text,
+                hint=f"load it with: modprobe {spec.target}",
+            )
+
+    def _fentry(self, spec: ProbeSpec) -> list[Match]:
+        if spec.target == "bpf":
+            if not has_wildcard(spec.function):
+                return [_found(spec, "bpf", spec.function)]
+            name = matcher(spec.function)
+            return [_found(spec, "bpf", program) for program in self.bpf_programs() if name(program)]
+        if self.btf is None:
+            raise NotSupported(f"match {spec.provider}: the kernel's BTF is not available", feature="BTF", since="5.5")
+        self._check_module(spec)
+        if not spec.is_pattern:
+            return self._fentry_exact(spec)
+        module, name = matcher(spec.target or "*"), matcher(spec.function)
+        functions = self.fentry_functions()
+        return [_found(spec, m, f) for m in functions if module(m) for f in functions[m] if name(f)]
+
+    def _fentry_exact(self, spec: ProbeSpec) -> list[Match]:
+        btf = self.module_btf(spec.target)
+        if btf is not None and btf.find(spec.function, KIND_FUNC) is not None:
+            return [_found(spec, spec.target or "vmlinux", spec.function)]
+        if spec.target:
+            return []
+        found = []
+        for module in self.modules_with_btf()[1:]:
+            inside = self.module_btf(module)
+            if inside is not None and inside.find(spec.function, KIND_FUNC) is not None:
+                found.append(_found(spec, module, spec.function))
+        if len(found) > 1:
+            modules = ", ".join(match.target for match in found)
+            raise ProbeError(
+                f"ambiguous attach point: {spec.function} is in the modules {modules}",
+                probe=spec.text,
+                suggestions=tuple(match.name for match in found),
+                hint="name the module",
+            )
+        return found
+
+    # user space
+
+    def file(self, path: str) -> UserFile:
+        """The ELF file at `path`, mapped once. Raises ElfError or SymbolError."""
+        if path not in self._files:
+            from ._user import UserFile
+
+            self._files[path] = UserFile(path)
+        return self._files[path]
+
+    def files(self, spec: ProbeSpec) -> list[str]:
+        """Paths of the files that a user probe means. ProbeError if there is none."""
+        paths = resolve_files(spec.target, self.pid)
+        if not paths:
+            raise ProbeError(
+                f"{spec.provider} target file '{spec.target}' does not exist or is not executable",
+                probe=spec.text,
+                hint="give a path, a program in $PATH, or a library such as libc",
+            )
+        return paths if has_wildcard(spec.target) else paths[:1]
+
+    def _uprobe(self, spec: ProbeSpec) -> list[Match]:
+        found: list[Match] = []
+        paths = self.files(spec)
+        for path in paths:
+            try:
+                file = self.file(path)
+            except (ElfError, SymbolError):
+                if len(paths) == 1:
+                    raise
+                continue  # one of many files that a wildcard named: not for us
+            found += self._in_file(spec, path, file)
+        return found
+
+    def _in_file(self, spec: ProbeSpec, path: str, file: UserFile) -> list[Match]:
+        if spec.line:
+            return self._source_line(spec, path, file)
+        if spec.address is not None:
+            if not self.unsafe and file.function_at(spec.address) is None:
+                raise ProbeError(
+                    f"Could not resolve address: {path}:{spec.address:#x}",
+                    probe=spec.text,
+                    hint="no function covers it; use --unsafe to probe it all the same",
+                )
+            return [_placed(spec, path, "", [file.place(spec.address)])]
+        if spec.lang == "cpp" or has_wildcard(spec.function):
+            found = []
+            for name in self._functions(spec, file):
+                places = []
+                for symbol in file.functions()[name]:
+                    try:
+                        places.append(file.location(symbol))
+                    except ElfError:
+                        continue  # a symbol outside of what the file loads
+                if places:
+                    found.append(_placed(spec, path, name, places))
+            return found
+        one = file.function(spec.function)
+        if one is None:
+            return []
+        return [_placed(spec, path, spec.function, [file.location(one, spec.offset, unsafe=self.unsafe)])]
+
+    def _functions(self, spec: ProbeSpec, file: UserFile) -> list[str]:
+        if spec.lang == "cpp":
+            from ._cpp import cpp_matcher
+
+            accepts: Callable[[str], object] = cpp_matcher(spec.function)
+        else:
+            accepts = matcher(spec.function)
+        return [name for name in file.functions() if accepts(name)]
+
+    def _source_line(self, spec: ProbeSpec, path: str, file: UserFile) -> list[Match]:
+        raise NotSupported(
+            f"attach {spec.text}: source locations need DWARF line tables, which are not read yet",
+            feature="uprobe by source line",
+            hint="name the function",
+        )
+
+    def _usdt(self, spec: ProbeSpec) -> list[Match]:
+        if self.pid and not spec.target:
+            spec = spec.replace(target="*")
+        namespace, name = matcher(spec.namespace or "*"), matcher(spec.function)
+        found: list[Match] = []
+        paths = self.files(spec)
+        for path in paths:
+            try:
+                file = self.file(path)
+                probes = file.usdt()
+            except (ElfError, SymbolError):
+                if len(paths) == 1:
+                    raise
+                continue  # as for uprobes
+            for owner, probe in sorted(probes):
+                if namespace(owner) and name(probe):
+                    places = file.usdt_locations(probes[owner, probe])
+                    full = probe_name(spec, path, probe, owner)
+                    found.append(Match(spec, full, path, probe, owner, places))
+        return found
+
+    # what always exists
+
+    def _always(self, spec: ProbeSpec) -> list[Match]:
+        return [_found(spec, spec.target, spec.function)]
+
+
+def _found(spec: ProbeSpec, target: str, function: str) -> Match:
+    return Match(spec, probe_name(spec, target, function, spec.namespace), target, function)
+
+
+def _placed(spec: ProbeSpec, path: str, function: str, places: list[Location]) -> Match:
+    unique = {place.offset: place for place in places}
+    return Match(spec, probe_name(spec, path, function), path, function, "", tuple(unique.values()))
+
+
+_MATCHERS: dict[str, Callable[[Catalogue, ProbeSpec], list[Match]]] = {
+    "tracepoint": Catalogue._tracepoint,
+    "rawtracepoint": Catalogue._rawtracepoint,
+    "iter": Catalogue._iter,
+    "kprobe": Catalogue._kprobe,
+    "kretprobe": Catalogue._kprobe,
+    "fentry": Catalogue._fentry,
+    "fexit": Catalogue._fentry,
+    "uprobe": Catalogue._uprobe,
+    "uretprobe": Catalogue._uprobe,
+    "usdt": Catalogue._usdt,
+    **dict.fromkeys(
+        (
+            "begin",
+            "end",
+            "self",
+            "test",
+            "bench",
+            "interval",
+            "profile",
+            "software",
+            "hardware",
+            "watchpoint",
+            "asyncwatchpoint",
+        ),
+        Catalogue._always,
+    ),
+}

@@ -1,0 +1,164 @@
+"""Which kernel functions can be probed: ftrace's list, else kallsyms, else BTF."""
+
+from __future__ import annotations
+
+import os
+
+from ._names import closest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..btf import Btf
+
+KALLSYMS = "/proc/kallsyms"
+KIND_FUNC = 12  # BTF_KIND_FUNC of linux/btf.h
+
+# Tracing functions of these names can hang the machine or fails: RCU runs inside every probe, ftrace marks dead slots.
+_HIDDEN = ("rcu_", "__ftrace_invalid_address__", "__pfx_", "__cfi_", "__bpf_trace_", "__probestub_", "__traceiter_")
+# Code that kprobes refuse (NOKPROBE sections, entry code, code that is freed after boot), between two symbols each.
+_REFUSED = (
+    (b"__noinstr_text_start", b"__noinstr_text_end"),
+    (b"__kprobes_text_start", b"__kprobes_text_end"),
+    (b"__entry_text_start", b"__entry_text_end"),
+    (b"_sinittext", b"_einittext"),
+)
+
+
+class KernelFunctions:
+    """Functions of the kernel and its modules. The kernel itself is the module "vmlinux".
+
+    `kallsyms` is a path or the text itself. Reading happens on first use; `has` asks BTF before it reads anything.
+    """
+
+    def __init__(self, btf: Btf | None, tracefs: str = "", kallsyms: str | bytes = KALLSYMS) -> None:
+        self._btf = btf
+        self._tracefs = tracefs
+        self._kallsyms = kallsyms
+        self._text: bytes | None = None
+        self._modules: dict[str, list[str]] | None = None
+        self._traceable: dict[str, set[str]] | None = None
+        self.source = ""  # where the list came from, for messages: a path, or "BTF"
+
+    def modules(self) -> dict[str, list[str]]:
+        """Module -> sorted names of the functions that can be probed, "vmlinux" first."""
+        if self._modules is None:
+            found = self._from_ftrace() or self._from_kallsyms() or self._from_btf()
+            names = sorted(found, key=lambda m: (m != "vmlinux", m))
+            self._modules = {module: sorted(found[module]) for module in names}
+        return self._modules
+
+    def sets(self) -> dict[str, set[str]]:
+        """As `modules`, as sets."""
+        if self._traceable is None:
+            self._traceable = {module: set(names) for module, names in self.modules().items()}
+        return self._traceable
+
+    def is_traceable(self, name: str) -> bool:
+        """Whether `name` is among the functions that can be probed, in any module."""
+        return any(name in names for names in self.sets().values())
+
+    def has(self, name: str, module: str = "") -> bool:
+        """Whether the kernel (or `module`) has this function; it may still refuse a probe there."""
+        if module in ("", "vmlinux") and self._btf is not None and self._btf.find(name, KIND_FUNC) is not None:
+            return True
+        if module:
+            return name in self.sets().get(module, ()) or self._in_kallsyms(name, module)
+        return self.is_traceable(name) or self._in_kallsyms(name, "")
+
+    def modules_of(self, name: str) -> list[str]:
+        """The modules that have a function of this name."""
+        return [module for module, names in self.sets().items() if name in names]
+
+    def is_loaded(self, module: str) -> bool:
+        """Whether the module is loaded (vmlinux always is)."""
+        return module == "vmlinux" or os.path.isdir(f"/sys/module/{module}") or module in self.modules()
+
+    def similar(self, name: str) -> tuple[str, ...]:
+        """Functions with a name like this one."""
+        return closest(name, {n for names in self.modules().values() for n in names})
+
+    # where the names come from
+
+    def _from_ftrace(self) -> dict[str, set[str]]:
+        path = f"{self._tracefs}/available_filter_functions"
+        if not self._tracefs:
+            return {}
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except OSError:
+            return {}  # needs CAP_SYS_ADMIN; locked-down kernels refuse even root
+        found: dict[str, set[str]] = {"vmlinux": set()}
+        core = found["vmlinux"]
+        for line in text.splitlines():
+            name, _, module = line.partition(" ")
+            if "\t" in name:
+                name, _, module = line.partition("\t")
+            if name.startswith(_HIDDEN[:2]) or ".part." in name:
+                continue
+            if module:
+                found.setdefault(module.strip("[] \t"), set()).add(name)
+            else:
+                core.add(name)
+        self.source = path
+        return found if core else {}
+
+    def _kallsyms_text(self) -> bytes:
+        if self._text is None:
+            if isinstance(self._kallsyms, bytes):
+                self._text = self._kallsyms
+            else:
+                try:
+                    with open(self._kallsyms, "rb") as file:
+                        self._text = file.read()
+                except OSError:
+                    self._text = b""
+        return self._text
+
+    def _from_kallsyms(self) -> dict[str, set[str]]:
+        import re
+
+        text = self._kallsyms_text()
+        cut = text.find(b"\t[")  # the first line of a module; vmlinux comes before all of them
+        cut = len(text) if cut < 0 else text.rfind(b"\n", 0, cut) + 1
+        core = text[:cut]
+        for first, last in _REFUSED:
+            start = core.find(b" %b\n" % first)
+            end = core.find(b" %b\n" % last)
+            if 0 <= start < end:
+                core = core[:start] + core[end:]
+        names = {
+            m.decode("ascii", "replace") for m in re.findall(rb" [tTwW] ([^\s.]+(?:\.(?!cold|part)[^\s]+)?)\n", core)
+        }
+        if not names:
+            return {}
+        refused = self._blacklist()
+        found = {"vmlinux": {n for n in names if not n.startswith(_HIDDEN)} - refused}
+        for name, module in re.findall(rb" [tT] ([^\s.]+)\t\[(\S+)\]", text[cut:]):
+            # "bpf" is JITed programs, names in underscores are trampolines (kernel/kallsyms.c).
+            if module == b"bpf" or module.startswith(b"__builtin"):
+                continue
+            text_name = name.decode("ascii", "replace")
+            if not text_name.startswith(_HIDDEN) and text_name not in refused:
+                found.setdefault(module.decode("ascii", "replace"), set()).add(text_name)
+        self.source = self._kallsyms if isinstance(self._kallsyms, str) else "kallsyms"
+        return found
+
+    def _blacklist(self) -> set[str]:
+        try:
+            with open("/sys/kernel/debug/kprobes/blacklist", encoding="utf-8") as file:
+                return {line.rpartition("\t")[2].strip() for line in file}
+        except OSError:
+            return set()  # debugfs is not mounted, or not for us: the kernel refuses those functions by itself
+
+    def _from_btf(self) -> dict[str, set[str]]:
+        self.source = "BTF"
+        if self._btf is None:
+            return {"vmlinux": set()}
+        return {"vmlinux": {name for name in self._btf.funcs() if not name.startswith(_HIDDEN)}}
+
+    def _in_kallsyms(self, name: str, module: str) -> bool:
+        text = self._kallsyms_text()
+        raw = name.encode()
+        ends = [b"\t[%b]\n" % module.encode()] if module and module != "vmlinux" else [b"\n", b"\t["]
+        return any(text.find(b" %b %b%b" % (kind, raw, end)) >= 0 for kind in (b"t", b"T", b"W") for end in ends)
