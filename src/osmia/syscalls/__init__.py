@@ -1,0 +1,218 @@
+"""System calls, thin and typed: bpf(2), perf_event_open(2), tracefs, processes. The only package with ctypes.
+
+Functions that create something return an fd or minus an errno where the caller has to choose what to do next;
+all others raise `KernelError` or `PermissionDenied`.
+"""
+
+from __future__ import annotations
+
+from ._bpf import (
+    TestRun,
+    btf_load,
+    enable_stats,
+    fd_by_id,
+    get_pinned,
+    ids,
+    info,
+    iter_create,
+    object_name,
+    pin,
+    prog_attach,
+    prog_bind_map,
+    prog_detach,
+    prog_load,
+    prog_test_run,
+    task_fd_query,
+    token_create,
+)
+from ._call import MACHINE, buffer
+from ._links import (
+    ATTACH_PERF_EVENT,
+    ATTACH_XDP,
+    LSM_MAC,
+    MODIFY_RETURN,
+    TCX_EGRESS,
+    TCX_INGRESS,
+    TRACE_FENTRY,
+    TRACE_FEXIT,
+    TRACE_ITER,
+    TRACE_KPROBE_MULTI,
+    TRACE_KPROBE_SESSION,
+    TRACE_RAW_TP,
+    TRACE_UPROBE_MULTI,
+    link_create,
+    link_detach,
+    link_iter,
+    link_kprobe_multi,
+    link_perf_event,
+    link_tracing,
+    link_update,
+    link_uprobe_multi,
+    raw_tracepoint_open,
+)
+from ._maps import (
+    DELETE_BATCH,
+    LOOKUP_AND_DELETE_BATCH,
+    LOOKUP_BATCH,
+    UPDATE_BATCH,
+    MapBatch,
+    map_create,
+    map_delete,
+    map_freeze,
+    map_lookup,
+    map_lookup_and_delete,
+    map_next_key,
+    map_update,
+    map_write_batch,
+)
+from ._perf import (
+    SAMPLE_RAW,
+    SW_BPF_OUTPUT,
+    SW_CPU_CLOCK,
+    SW_TASK_CLOCK,
+    TYPE_BREAKPOINT,
+    TYPE_HARDWARE,
+    TYPE_HW_CACHE,
+    TYPE_RAW,
+    TYPE_SOFTWARE,
+    TYPE_TRACEPOINT,
+    perf_disable,
+    perf_enable,
+    perf_event_open,
+    perf_pmu,
+    perf_probe_open,
+    perf_return_bit,
+    perf_set_bpf,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._caps import CAPABILITIES, capability_names, effective_capabilities, has_capability, lockdown, sysctl
+    from ._explain import explain, grant_command, needed_capability
+    from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, tracefs
+    from ._process import pidfd_open, process_read, setns, unshare
+
+# Imported on first use: not needed between start and attached.
+_LAZY = {
+    "CAPABILITIES": "_caps",
+    "capability_names": "_caps",
+    "effective_capabilities": "_caps",
+    "has_capability": "_caps",
+    "lockdown": "_caps",
+    "sysctl": "_caps",
+    "cpu_list": "_host",
+    "kernel_version": "_host",
+    "parse_cpu_list": "_host",
+    "raise_memlock": "_host",
+    "tracefs": "_host",
+    "pidfd_open": "_process",
+    "process_read": "_process",
+    "setns": "_process",
+    "unshare": "_process",
+    "explain": "_explain",
+    "grant_command": "_explain",
+    "needed_capability": "_explain",
+}
+
+__all__ = [
+    "ATTACH_PERF_EVENT",
+    "ATTACH_XDP",
+    "CAPABILITIES",
+    "DELETE_BATCH",
+    "LOOKUP_AND_DELETE_BATCH",
+    "LOOKUP_BATCH",
+    "LSM_MAC",
+    "MACHINE",
+    "MODIFY_RETURN",
+    "SAMPLE_RAW",
+    "SW_BPF_OUTPUT",
+    "SW_CPU_CLOCK",
+    "SW_TASK_CLOCK",
+    "TCX_EGRESS",
+    "TCX_INGRESS",
+    "TRACE_FENTRY",
+    "TRACE_FEXIT",
+    "TRACE_ITER",
+    "TRACE_KPROBE_MULTI",
+    "TRACE_KPROBE_SESSION",
+    "TRACE_RAW_TP",
+    "TRACE_UPROBE_MULTI",
+    "TYPE_BREAKPOINT",
+    "TYPE_HARDWARE",
+    "TYPE_HW_CACHE",
+    "TYPE_RAW",
+    "TYPE_SOFTWARE",
+    "TYPE_TRACEPOINT",
+    "UPDATE_BATCH",
+    "MapBatch",
+    "TestRun",
+    "btf_load",
+    "buffer",
+    "capability_names",
+    "cpu_list",
+    "effective_capabilities",
+    "enable_stats",
+    "explain",
+    "fd_by_id",
+    "get_pinned",
+    "grant_command",
+    "has_capability",
+    "ids",
+    "info",
+    "iter_create",
+    "kernel_version",
+    "link_create",
+    "link_detach",
+    "link_iter",
+    "link_kprobe_multi",
+    "link_perf_event",
+    "link_tracing",
+    "link_update",
+    "link_uprobe_multi",
+    "lockdown",
+    "map_create",
+    "map_delete",
+    "map_freeze",
+    "map_lookup",
+    "map_lookup_and_delete",
+    "map_next_key",
+    "map_update",
+    "map_write_batch",
+    "needed_capability",
+    "object_name",
+    "parse_cpu_list",
+    "perf_disable",
+    "perf_enable",
+    "perf_event_open",
+    "perf_pmu",
+    "perf_probe_open",
+    "perf_return_bit",
+    "perf_set_bpf",
+    "pidfd_open",
+    "pin",
+    "process_read",
+    "prog_attach",
+    "prog_bind_map",
+    "prog_detach",
+    "prog_load",
+    "prog_test_run",
+    "raise_memlock",
+    "raw_tracepoint_open",
+    "setns",
+    "sysctl",
+    "task_fd_query",
+    "token_create",
+    "tracefs",
+    "unshare",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'osmia.syscalls' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

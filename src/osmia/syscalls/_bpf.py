@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import Struct, unpack_from
 
-from ._call import address, bpf, buffer, fail
+from ._call import address, bpf, buffer, error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def prog_test_run(
     )  # fmt: skip
     result = bpf(PROG_TEST_RUN, attr)
     if result < 0:
-        fail("bpf(BPF_PROG_TEST_RUN)", -result)
+        raise error("bpf(BPF_PROG_TEST_RUN)", -result)
     retval, _, size = unpack_from("=III", attr, 4)
     (duration,) = unpack_from("=I", attr, 36)
     (ctx_size,) = unpack_from("=I", attr, 44)
@@ -139,7 +139,7 @@ def pin(fd: int, path: str) -> None:
     name = path.encode() + b"\0"
     result = bpf(OBJ_PIN, Struct("=QII").pack(address(name), fd, 0))
     if result < 0:
-        fail("bpf(BPF_OBJ_PIN)", -result, path)
+        raise error("bpf(BPF_OBJ_PIN)", -result, path)
 
 
 def get_pinned(path: str) -> int:
@@ -147,7 +147,7 @@ def get_pinned(path: str) -> int:
     name = path.encode() + b"\0"
     result = bpf(OBJ_GET, Struct("=QII").pack(address(name), 0, 0))
     if result < 0:
-        fail("bpf(BPF_OBJ_GET)", -result, path)
+        raise error("bpf(BPF_OBJ_GET)", -result, path)
     return result
 
 
@@ -155,14 +155,14 @@ def prog_attach(target_fd: int, prog_fd: int, attach_type: int, flags: int = 0) 
     """BPF_PROG_ATTACH, for cgroup and sockmap hooks of kernels without links."""
     result = bpf(PROG_ATTACH, Struct("=IIIII").pack(target_fd, prog_fd, attach_type, flags, 0))
     if result < 0:
-        fail("bpf(BPF_PROG_ATTACH)", -result)
+        raise error("bpf(BPF_PROG_ATTACH)", -result)
 
 
 def prog_detach(target_fd: int, prog_fd: int, attach_type: int) -> None:
     """BPF_PROG_DETACH."""
     result = bpf(PROG_DETACH, Struct("=IIIII").pack(target_fd, prog_fd, attach_type, 0, 0))
     if result < 0:
-        fail("bpf(BPF_PROG_DETACH)", -result)
+        raise error("bpf(BPF_PROG_DETACH)", -result)
 
 
 def ids(kind: str) -> list[int]:
@@ -177,7 +177,7 @@ def ids(kind: str) -> list[int]:
         if result == -2:
             return found
         if result < 0:
-            fail(f"bpf(BPF_{kind.upper()}_GET_NEXT_ID)", -result)
+            raise error(f"bpf(BPF_{kind.upper()}_GET_NEXT_ID)", -result)
         (last,) = unpack_from("=I", attr, 4)
         found.append(last)
 
@@ -196,7 +196,7 @@ def info(fd: int, size: int, fill: bytes = b"") -> bytes:
     attr = buffer(Struct("=IIQ").pack(fd, size, address(out)))
     result = bpf(OBJ_GET_INFO, attr)
     if result < 0:
-        fail("bpf(BPF_OBJ_GET_INFO_BY_FD)", -result)
+        raise error("bpf(BPF_OBJ_GET_INFO_BY_FD)", -result)
     (length,) = unpack_from("=I", attr, 4)
     return out.raw[:length]
 
@@ -205,7 +205,7 @@ def enable_stats(kind: int = 0) -> int:
     """BPF_ENABLE_STATS: run time statistics are kept while the returned fd is open (since 5.8)."""
     result = bpf(ENABLE_STATS, Struct("=I").pack(kind))
     if result < 0:
-        fail("bpf(BPF_ENABLE_STATS)", -result)
+        raise error("bpf(BPF_ENABLE_STATS)", -result)
     return result
 
 
@@ -213,7 +213,7 @@ def iter_create(link_fd: int) -> int:
     """BPF_ITER_CREATE: an fd that reads the output of one run of the iterator."""
     result = bpf(ITER_CREATE, Struct("=II").pack(link_fd, 0))
     if result < 0:
-        fail("bpf(BPF_ITER_CREATE)", -result)
+        raise error("bpf(BPF_ITER_CREATE)", -result)
     return result
 
 
@@ -221,14 +221,14 @@ def prog_bind_map(prog_fd: int, map_fd: int) -> None:
     """BPF_PROG_BIND_MAP: keep a map alive as long as the program (since 5.10)."""
     result = bpf(PROG_BIND_MAP, Struct("=III").pack(prog_fd, map_fd, 0))
     if result < 0:
-        fail("bpf(BPF_PROG_BIND_MAP)", -result)
+        raise error("bpf(BPF_PROG_BIND_MAP)", -result)
 
 
 def token_create(bpffs_fd: int) -> int:
     """BPF_TOKEN_CREATE: a token that delegates what the bpffs mount at `bpffs_fd` allows (since 6.9)."""
     result = bpf(TOKEN_CREATE, Struct("=II").pack(0, bpffs_fd))
     if result < 0:
-        fail("bpf(BPF_TOKEN_CREATE)", -result)
+        raise error("bpf(BPF_TOKEN_CREATE)", -result)
     return result
 
 
@@ -238,6 +238,6 @@ def task_fd_query(pid: int, fd: int) -> tuple[int, int, str, int, int]:
     attr = buffer(Struct("=IIIIQIIQQ").pack(pid, fd, 0, 256, address(name), 0, 0, 0, 0))
     result = bpf(TASK_FD_QUERY, attr)
     if result < 0:
-        fail("bpf(BPF_TASK_FD_QUERY)", -result)
+        raise error("bpf(BPF_TASK_FD_QUERY)", -result)
     prog, kind, offset, addr = unpack_from("=IIQQ", attr, 24)
     return prog, kind, name.value.decode(errors="replace"), offset, addr

@@ -14,7 +14,8 @@ from ..errors import NotSupported
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ctypes import Array
-    from typing import NoReturn
+
+    from ..errors import KernelError
 
 # name: (x86_64, aarch64); from the kernel's arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl
 _NUMBERS = {
@@ -110,8 +111,8 @@ def buffer(size_or_data: int | bytes, size: int = 0) -> Array[c_char]:
     return create_string_buffer(size_or_data, size or len(size_or_data))
 
 
-def fail(operation: str, errno: int, detail: str = "") -> NoReturn:
-    """Raise the `KernelError` or `PermissionDenied` that explains `errno` (given as a positive number)."""
+def error(operation: str, errno: int, detail: str = "", capability: str = "") -> KernelError:
+    """The `KernelError` or `PermissionDenied` that explains `errno` (a positive number)."""
     from ._explain import explain
 
-    raise explain(operation, errno, detail)
+    return explain(operation, errno, detail, capability)

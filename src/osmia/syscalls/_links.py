@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct, pack
 
-from ._call import address, bpf, fail
+from ._call import address, bpf, error
 
 RAW_TRACEPOINT_OPEN, LINK_CREATE, LINK_UPDATE, LINK_DETACH = 17, 28, 29, 34
 
@@ -96,7 +96,7 @@ def link_update(link_fd: int, prog_fd: int, old_prog_fd: int = 0) -> None:
     """BPF_LINK_UPDATE: put another program behind the link, at once."""
     result = bpf(LINK_UPDATE, pack("=IIII", link_fd, prog_fd, 4 if old_prog_fd else 0, old_prog_fd))
     if result < 0:
-        fail("bpf(BPF_LINK_UPDATE)", -result)
+        raise error("bpf(BPF_LINK_UPDATE)", -result)
 
 
 def link_detach(link_fd: int) -> int:

@@ -6,7 +6,7 @@ from ctypes import addressof
 from struct import Struct, unpack_from
 
 from ._bpf import object_name
-from ._call import address, bpf, buffer, fail
+from ._call import address, bpf, buffer, error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def map_lookup(fd: int, key: bytes, size: int, flags: int = 0) -> bytes | None:
         return value.raw
     if result == -2:
         return None
-    fail("bpf(BPF_MAP_LOOKUP_ELEM)", -result)
+    raise error("bpf(BPF_MAP_LOOKUP_ELEM)", -result)
 
 
 def map_lookup_and_delete(fd: int, key: bytes, size: int, flags: int = 0) -> bytes | None:
@@ -68,7 +68,7 @@ def map_lookup_and_delete(fd: int, key: bytes, size: int, flags: int = 0) -> byt
         return value.raw
     if result == -2:
         return None
-    fail("bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM)", -result)
+    raise error("bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM)", -result)
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> int:
@@ -83,7 +83,7 @@ def map_delete(fd: int, key: bytes) -> bool:
         return True
     if result == -2:
         return False
-    fail("bpf(BPF_MAP_DELETE_ELEM)", -result)
+    raise error("bpf(BPF_MAP_DELETE_ELEM)", -result)
 
 
 def map_next_key(fd: int, key: bytes | None, size: int) -> bytes | None:
@@ -94,14 +94,14 @@ def map_next_key(fd: int, key: bytes | None, size: int) -> bytes | None:
         return following.raw
     if result == -2:
         return None
-    fail("bpf(BPF_MAP_GET_NEXT_KEY)", -result)
+    raise error("bpf(BPF_MAP_GET_NEXT_KEY)", -result)
 
 
 def map_freeze(fd: int) -> None:
     """BPF_MAP_FREEZE: no more writes from user space (since 5.2)."""
     result = bpf(FREEZE, _U32.pack(fd))
     if result < 0:
-        fail("bpf(BPF_MAP_FREEZE)", -result)
+        raise error("bpf(BPF_MAP_FREEZE)", -result)
 
 
 class MapBatch:
@@ -149,12 +149,12 @@ class MapBatch:
     @property
     def keys(self) -> bytes:
         """`count` keys, one after the other."""
-        return self._keys[: self.count * self.key_size]
+        return bytes(memoryview(self._keys)[: self.count * self.key_size])
 
     @property
     def values(self) -> bytes:
         """`count` values, one after the other (each with all CPUs for a per-CPU map)."""
-        return self._values[: self.count * self.value_size]
+        return bytes(memoryview(self._values)[: self.count * self.value_size])
 
 
 def map_write_batch(fd: int, command: int, keys: bytes, values: bytes, count: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 
 from . import _call
-from ._call import address, fail
+from ._call import address, error
 
 TYPE_HARDWARE, TYPE_SOFTWARE, TYPE_TRACEPOINT, TYPE_HW_CACHE, TYPE_RAW, TYPE_BREAKPOINT = 0, 1, 2, 3, 4, 5
 SW_CPU_CLOCK, SW_TASK_CLOCK, SW_BPF_OUTPUT = 0, 1, 10
@@ -89,11 +89,11 @@ def perf_enable(event_fd: int) -> None:
     """Start an event."""
     result = _call.ioctl(event_fd, _ENABLE)
     if result < 0:
-        fail("ioctl(PERF_EVENT_IOC_ENABLE)", -result)
+        raise error("ioctl(PERF_EVENT_IOC_ENABLE)", -result)
 
 
 def perf_disable(event_fd: int) -> None:
     """Stop an event."""
     result = _call.ioctl(event_fd, _DISABLE)
     if result < 0:
-        fail("ioctl(PERF_EVENT_IOC_DISABLE)", -result)
+        raise error("ioctl(PERF_EVENT_IOC_DISABLE)", -result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import pack
 
-from ._call import address, buffer, fail, syscall
+from ._call import address, buffer, error, syscall
 
 
 def process_read(pid: int, where: int, size: int) -> bytes:
@@ -14,7 +14,7 @@ def process_read(pid: int, where: int, size: int) -> bytes:
     remote = pack("=QQ", where, size)
     result = syscall("process_vm_readv", pid, address(local), 1, address(remote), 1, 0)
     if result < 0:
-        fail("process_vm_readv", -result, f"of process {pid}")
+        raise error("process_vm_readv", -result, f"of process {pid}")
     return out.raw[:result]
 
 
@@ -22,19 +22,19 @@ def setns(fd: int, kind: int = 0) -> None:
     """Enter the namespace that `fd` stands for; `kind` is a CLONE_NEW* flag or 0."""
     result = syscall("setns", fd, kind)
     if result < 0:
-        fail("setns", -result)
+        raise error("setns", -result)
 
 
 def unshare(flags: int) -> None:
     """Leave the shared namespaces named by CLONE_NEW* `flags`."""
     result = syscall("unshare", flags)
     if result < 0:
-        fail("unshare", -result)
+        raise error("unshare", -result)
 
 
 def pidfd_open(pid: int) -> int:
     """An fd that becomes readable when the process ends (since 5.3)."""
     result = syscall("pidfd_open", pid, 0)
     if result < 0:
-        fail("pidfd_open", -result, f"of process {pid}")
+        raise error("pidfd_open", -result, f"of process {pid}")
     return result
