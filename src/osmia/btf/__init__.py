@@ -7,7 +7,33 @@
 from __future__ import annotations
 
 from ._reader import Btf
-from ._types import BtfType, Enumerator, Member, Param, SectionVar
+from ._types import (
+    KIND_ARRAY,
+    KIND_CONST,
+    KIND_DATASEC,
+    KIND_DECL_TAG,
+    KIND_ENUM,
+    KIND_ENUM64,
+    KIND_FLOAT,
+    KIND_FUNC,
+    KIND_FUNC_PROTO,
+    KIND_FWD,
+    KIND_INT,
+    KIND_PTR,
+    KIND_RESTRICT,
+    KIND_STRUCT,
+    KIND_TYPE_TAG,
+    KIND_TYPEDEF,
+    KIND_UNION,
+    KIND_VAR,
+    KIND_VOID,
+    KIND_VOLATILE,
+    BtfType,
+    Enumerator,
+    Member,
+    Param,
+    SectionVar,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +46,26 @@ _LAZY = {
 }
 
 __all__ = [
+    "KIND_ARRAY",
+    "KIND_CONST",
+    "KIND_DATASEC",
+    "KIND_DECL_TAG",
+    "KIND_ENUM",
+    "KIND_ENUM64",
+    "KIND_FLOAT",
+    "KIND_FUNC",
+    "KIND_FUNC_PROTO",
+    "KIND_FWD",
+    "KIND_INT",
+    "KIND_PTR",
+    "KIND_RESTRICT",
+    "KIND_STRUCT",
+    "KIND_TYPEDEF",
+    "KIND_TYPE_TAG",
+    "KIND_UNION",
+    "KIND_VAR",
+    "KIND_VOID",
+    "KIND_VOLATILE",
     "Btf",
     "BtfBuilder",
     "BtfType",
@@ -34,10 +80,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     module = _LAZY.get(name)
     if module is None:
-        if name.startswith("KIND_"):
-            from . import _types
-
-            return getattr(_types, name)
         raise AttributeError(f"module 'osmia.btf' has no attribute {name!r}")
     from importlib import import_module
 
