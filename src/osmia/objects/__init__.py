@@ -1,5 +1,12 @@
-"""BPF objects as plain data: programs, maps, attach points, event formats; ELF in and out; CO-RE; cache."""
+"""BPF objects as plain data: programs, maps, attach points, event formats; ELF in and out; CO-RE; cache.
 
+What a cached run does not need (ELF, CO-RE) is imported on first use.
+"""
+
+from __future__ import annotations
+
+from ._cache import Cache, cache_dir, cache_key
+from ._pack import pack, unpack
 from ._spec import (
     AttachPoint,
     CoreRelocation,
@@ -15,6 +22,7 @@ from ._values import AGGREGATIONS, EventFormat, Field, MapFormat, ValueType
 __all__ = [
     "AGGREGATIONS",
     "AttachPoint",
+    "Cache",
     "CoreRelocation",
     "EventFormat",
     "Field",
@@ -26,4 +34,8 @@ __all__ = [
     "ProgramSpec",
     "Relocation",
     "ValueType",
+    "cache_dir",
+    "cache_key",
+    "pack",
+    "unpack",
 ]

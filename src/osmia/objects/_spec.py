@@ -94,8 +94,9 @@ class Function(Data):
 class ProgramSpec(Data):
     """A program to load: an entry function and how the kernel is to see it.
 
-    `type` is a `BPF_PROG_TYPE_*`, `attach_type` a `BPF_*` attach type (0 where the type needs none), `attach_to` the BTF
-    name of what a tracing program attaches to ("vfs_read", "tcp_sock:..."), `section` its ELF section ("tracepoint/syscalls/sys_enter_openat").
+    `type` is a `BPF_PROG_TYPE_*`, `attach_type` a `BPF_*` attach type (0 where the type needs none), `attach_to` the
+    BTF name of what a tracing program attaches to ("vfs_read", "tcp_sock:..."), `section` its ELF section
+    ("tracepoint/syscalls/sys_enter_openat").
     """
 
     name: str
@@ -154,7 +155,8 @@ class AttachPoint(Data):
 class Object(Data):
     """Programs, maps, types and attach points of one compiled source.
 
-    `btf` is raw little-endian BTF of the object itself. `subprograms` are functions that programs call; `link` appends the reachable ones.
+    `btf` is raw little-endian BTF of the object itself. `subprograms` are functions that programs call; `link` appends
+    the reachable ones.
     `maps_format`, `events` and `settings` describe, for the session, what the programs produce.
     """
 
