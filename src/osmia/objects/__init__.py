@@ -6,6 +6,7 @@ What a cached run does not need (ELF, CO-RE) is imported on first use.
 from __future__ import annotations
 
 from ._cache import Cache, cache_dir, cache_key
+from ._link import LinkedProgram, link
 from ._pack import pack, unpack
 from ._spec import (
     AttachPoint,
@@ -28,6 +29,7 @@ __all__ = [
     "Field",
     "Function",
     "LineInfo",
+    "LinkedProgram",
     "MapFormat",
     "MapSpec",
     "Object",
@@ -36,6 +38,7 @@ __all__ = [
     "ValueType",
     "cache_dir",
     "cache_key",
+    "link",
     "pack",
     "unpack",
 ]
