@@ -1,0 +1,60 @@
+"""Object x target -> running trace: load, attach, poll, decode, account for losses.
+
+Events and values are plain Python objects (`Printf`, `MapSnapshot`, `Histogram`, ...); sinks print them.
+"""
+
+from __future__ import annotations
+
+from ._events import (
+    Attached,
+    BenchResult,
+    Cat,
+    Ended,
+    Event,
+    Join,
+    Lost,
+    MapSnapshot,
+    Message,
+    Print,
+    Printf,
+    RuntimeFault,
+    System,
+    TestResult,
+    Text,
+    Time,
+)
+from ._format import escape_bytes, render
+from ._maps import MapView
+from ._model import Array, Enum, Histogram, Pointer, Record, Stack, Stats, TimeSeries
+from ._session import Session
+
+__all__ = [
+    "Array",
+    "Attached",
+    "BenchResult",
+    "Cat",
+    "Ended",
+    "Enum",
+    "Event",
+    "Histogram",
+    "Join",
+    "Lost",
+    "MapSnapshot",
+    "MapView",
+    "Message",
+    "Pointer",
+    "Print",
+    "Printf",
+    "Record",
+    "RuntimeFault",
+    "Session",
+    "Stack",
+    "Stats",
+    "System",
+    "TestResult",
+    "Text",
+    "Time",
+    "TimeSeries",
+    "escape_bytes",
+    "render",
+]

@@ -1,0 +1,35 @@
+"""Osmia: the whole eBPF stack as one Python package.
+
+import osmia
+
+with osmia.trace("tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }", duration=5) as t:
+    t.wait()
+    print(t.maps["@"])
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._api import Trace, compile, load, trace
+    from .errors import OsmiaError
+
+__all__ = ["OsmiaError", "Trace", "__version__", "compile", "load", "trace"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # Lazy: `import osmia` costs next to nothing, and `osmia --help` needs none of it.
+    if name in ("Trace", "compile", "load", "trace"):
+        from . import _api
+
+        return getattr(_api, name)
+    if name == "OsmiaError":
+        from .errors import OsmiaError
+
+        return OsmiaError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

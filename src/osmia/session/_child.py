@@ -1,0 +1,117 @@
+"""The command of `-c`: started at once, but held before its exec until probes are attached."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIGKILL, SIGTERM = 9, 15
+
+
+class Child:
+    """A forked process that waits on a pipe, and becomes `argv` on `release()`.
+
+    Probes that are limited to `pid` see its exec, for the process is there before them. No ptrace: a traced child would
+    stop on signals, and could not be traced by anybody else.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.argv = list(argv)
+        self.status: int | None = None  # as of waitpid
+        path = find_program(self.argv)
+        gate, self._gate = os.pipe()
+        self._failure, report = os.pipe()
+        self._pidfd = -1
+        self.pid = os.fork()
+        if not self.pid:
+            _become(path, self.argv, gate, self._gate, report)
+        os.close(gate)
+        os.close(report)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self._pidfd = -1  # Linux before 5.3, or forbidden by a sandbox: `poll` is asked instead
+
+    def fileno(self) -> int:
+        """A descriptor that is readable once the child has ended, or -1."""
+        return self._pidfd
+
+    def release(self) -> None:
+        """Let the child run. Raises `UsageError` when its program cannot be executed."""
+        if self._gate < 0:
+            return
+        os.write(self._gate, b"g")
+        os.close(self._gate)
+        self._gate = -1
+        failed = os.read(self._failure, 16)
+        os.close(self._failure)
+        self._failure = -1
+        if failed:
+            raise UsageError(f"run {self.argv[0]!r}: {os.strerror(int(failed))}")
+
+    def poll(self) -> bool:
+        """Whether the child has ended; reaps it."""
+        if self.status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self.pid, 0  # somebody else reaped it
+            if pid:
+                self.status = status
+        return self.status is not None
+
+    def close(self) -> None:
+        """End the child if it still runs: SIGTERM, SIGKILL after half a second."""
+        if not self.poll():
+            import time
+
+            os.kill(self.pid, SIGTERM if self._gate < 0 else SIGKILL)
+            deadline = time.monotonic() + 0.5
+            while not self.poll() and time.monotonic() < deadline:
+                time.sleep(0.005)
+            if not self.poll():
+                os.kill(self.pid, SIGKILL)
+                _pid, self.status = os.waitpid(self.pid, 0)
+        for fd in (self._gate, self._failure, self._pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self._gate = self._failure = self._pidfd = -1
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _become(path: str, argv: list[str], gate: int, gate_writer: int, report: int) -> None:
+    """In the child: wait at the gate, then exec. Never returns."""
+    try:
+        os.close(gate_writer)
+        if os.read(gate, 1):
+            try:
+                os.execv(path, argv)
+            except OSError as e:
+                os.write(report, str(e.errno).encode())
+    finally:
+        os._exit(127)
+
+
+def find_program(argv: Sequence[str]) -> str:
+    """The path of the program that `argv` names, looked up in PATH. Raises `UsageError`."""
+    if not argv or not argv[0]:
+        raise UsageError("run a command: it is empty")
+    name = argv[0]
+    if "/" in name:
+        places = [name]
+    else:
+        places = [os.path.join(d or ".", name) for d in os.get_exec_path()]
+    for path in places:
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise UsageError(f"run {name!r}: path '{name}' does not exist or is not executable")

@@ -1,0 +1,239 @@
+"""What a session hands to sinks and to users of the library."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+
+class Event:
+    """Base of all events. `probe` is the probe that made it, "" where the script does not record it."""
+
+    __slots__ = ()
+    probe: str = ""
+
+
+class Printf(Event):
+    """`printf()`: `args` are the values as Python objects, `text` the formatted text (made on first use)."""
+
+    __slots__ = ("_format", "_text", "args")
+
+    def __init__(self, format: Callable[[tuple[Any, ...]], str], args: tuple[Any, ...]) -> None:
+        self._format = format
+        self.args = args
+
+    @property
+    def text(self) -> str:
+        try:
+            return self._text
+        except AttributeError:
+            self._text: str = self._format(self.args)
+            return self._text
+
+    def __repr__(self) -> str:
+        return f"Printf({self.text!r}, args={self.args!r})"
+
+
+def printf_of(probe: str) -> type[Printf]:
+    """A `Printf` of this probe: the name stands in the class, so that an event costs no more for having it."""
+    return type("Printf", (Printf,), {"__slots__": (), "probe": probe})
+
+
+class Message(Event):
+    """`errorf()` (severity "error") or `warnf()` ("warning") with the place of the call in the script."""
+
+    __slots__ = ("col", "end_col", "file", "line", "severity", "text")
+
+    def __init__(self, severity: str, text: str, file: str = "", line: int = 0, col: int = 0, end_col: int = 0) -> None:
+        self.severity = severity
+        self.text = text
+        self.file = file
+        self.line = line
+        self.col = col
+        self.end_col = end_col
+
+    def __repr__(self) -> str:
+        return f"Message({self.severity!r}, {self.text!r})"
+
+
+class RuntimeFault(Event):
+    """A helper failed, or the script did something undefined, at a place of the script.
+
+    `helper` is the helper's name ("" when it is no helper), `code` its return value (0 or minus an errno).
+    """
+
+    __slots__ = ("code", "col", "end_col", "file", "helper", "line", "source", "text")
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        helper: str = "",
+        code: int = 0,
+        file: str = "",
+        line: int = 0,
+        col: int = 0,
+        end_col: int = 0,
+        source: str = "",
+    ) -> None:
+        self.text = text
+        self.helper = helper
+        self.code = code
+        self.file = file
+        self.line = line
+        self.col = col
+        self.end_col = end_col
+        self.source = source
+
+    def __repr__(self) -> str:
+        return f"RuntimeFault({self.text!r}, helper={self.helper!r}, code={self.code})"
+
+
+class Print(Event):
+    """`print(value)`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Print({self.value!r})"
+
+
+class MapSnapshot(Event):
+    """A map's contents when `print(@map)` was called, or when the trace ended.
+
+    `kind` is map, hist, stats or tseries; `scalar` says that the map has no key. `entries()` yields (key, value)
+    in printing order and looks up names as it goes, so that the first line of a large map of stacks is out at once.
+    """
+
+    __slots__ = ("_entries", "kind", "name", "scalar")
+
+    def __init__(self, name: str, kind: str, scalar: bool, entries: Callable[[], Iterator[tuple[Any, Any]]]) -> None:
+        self.name = name
+        self.kind = kind
+        self.scalar = scalar
+        self._entries = entries
+
+    def entries(self) -> Iterator[tuple[Any, Any]]:
+        return self._entries()
+
+    @property
+    def value(self) -> Any:
+        """The value of a scalar map (None when it has none); a dict otherwise."""
+        if not self.scalar:
+            return dict(self._entries())
+        return next((value for _key, value in self._entries()), None)
+
+    def __repr__(self) -> str:
+        return f"MapSnapshot({self.name!r}, {self.value!r})"
+
+
+class Text(Event):
+    """Base of events that are one text."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
+
+
+class Time(Text):
+    """`time()`: the formatted wall-clock time."""
+
+    __slots__ = ()
+
+
+class Join(Text):
+    """`join()`: the joined strings."""
+
+    __slots__ = ()
+
+
+class Cat(Text):
+    """`cat()`: what the file held."""
+
+    __slots__ = ()
+
+
+class System(Text):
+    """`system()`: what the command wrote."""
+
+    __slots__ = ()
+
+
+class Attached(Event):
+    """All probes are attached; `count` of them."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __repr__(self) -> str:
+        return f"Attached({self.count})"
+
+
+class Lost(Event):
+    """Events that did not fit the buffer since the last report: `count` in all, `by_probe` where known."""
+
+    __slots__ = ("by_probe", "count")
+
+    def __init__(self, count: int, by_probe: dict[str, int]) -> None:
+        self.count = count
+        self.by_probe = by_probe
+
+    def __repr__(self) -> str:
+        return f"Lost({self.count}, {self.by_probe})"
+
+
+class Ended(Event):
+    """The trace is over; final map snapshots follow. `status` is what `exit(status)` said, else 0."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def __repr__(self) -> str:
+        return f"Ended({self.status})"
+
+
+class TestResult(Event):
+    """A `test:` probe ran: `duration` in nanoseconds, `events` what it made; it is number `index` of `total`."""
+
+    __slots__ = ("duration", "events", "index", "name", "passed", "total")
+    __test__ = False  # not a test class, whatever its name says
+
+    def __init__(self, name: str, index: int, total: int, passed: bool, duration: int, events: list[Event]) -> None:
+        self.name = name
+        self.index = index
+        self.total = total
+        self.passed = passed
+        self.duration = duration
+        self.events = events
+
+    def __repr__(self) -> str:
+        return f"TestResult({self.name!r}, passed={self.passed})"
+
+
+class BenchResult(Event):
+    """A `bench:` probe ran `iterations` times, `average` nanoseconds each. `names` are all that will run."""
+
+    __slots__ = ("average", "index", "iterations", "name", "names")
+
+    def __init__(self, name: str, index: int, names: tuple[str, ...], average: int, iterations: int) -> None:
+        self.name = name
+        self.index = index
+        self.names = names
+        self.average = average
+        self.iterations = iterations
+
+    def __repr__(self) -> str:
+        return f"BenchResult({self.name!r}, {self.average} ns x {self.iterations})"

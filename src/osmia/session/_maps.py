@@ -1,0 +1,181 @@
+"""Maps of a running trace as Python mappings, and snapshots of them in printing order."""
+
+from __future__ import annotations
+
+from ._aggregate import compile_map_value, compile_order
+from ._decode import compile_value
+from ._events import MapSnapshot
+from ._model import Enum, Histogram, Stats, divide
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ..objects import MapFormat, ValueType
+    from ._names import Names
+    from ._target import LoadedMap
+
+# Printed by value, least first; all others by key.
+BY_VALUE = ("int", "enum", "count", "sum", "min", "max", "avg", "stats", "hist", "lhist")
+MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
+
+
+class MapView:
+    """A live map of the script. Reading asks the target each time; nothing is kept.
+
+    A keyed map is a mapping of Python keys to Python values. A scalar map has `value`.
+    Keys are numbers, texts, tuples, ... as the script uses them; aggregations come reduced over all CPUs.
+    """
+
+    def __init__(self, format: MapFormat, source: LoadedMap, names: Names) -> None:
+        self.name = format.name
+        self.format = format
+        self._map = source
+        self._names = names
+        self._decode_key = compile_value(format.key, names) if format.key else None
+        self._decode = compile_map_value(format.value, names)
+
+    @property
+    def scalar(self) -> bool:
+        return self._decode_key is None
+
+    @property
+    def value(self) -> Any:
+        """A scalar map's value; None before the script has set it."""
+        for _key, raw in self._map.items():
+            return self._decode(raw)
+        return None
+
+    def __iter__(self) -> Iterator[Any]:
+        decode = self._decode_key
+        if decode is not None:
+            for key, _value in self._map.items():
+                yield decode(key)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._map.items())
+
+    def __getitem__(self, key: Any) -> Any:
+        raw = None
+        encoded = encode(self.format.key, key) if self.format.key else None
+        if encoded is not None:
+            raw = self._map.lookup(encoded)
+        elif self._decode_key is not None:
+            decode = self._decode_key
+            raw = next((value for bits, value in self._map.items() if decode(bits) == key), None)
+        if raw is None:
+            raise KeyError(key)
+        return self._decode(raw)
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(key) is not None
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def keys(self) -> Iterator[Any]:
+        return iter(self)
+
+    def values(self) -> Iterator[Any]:
+        for _key, raw in self._map.items():
+            yield self._decode(raw)
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """(key, value) pairs in the map's own order."""
+        for key, raw in self._map.items():
+            yield (self._decode_key(key) if self._decode_key else None), self._decode(raw)
+
+    def clear(self) -> None:
+        """Remove every element."""
+        for key in [key for key, _value in self._map.items()]:
+            self._map.delete(key)
+
+    def zero(self) -> None:
+        """Set every value to zero, keep the keys."""
+        for key, raw in list(self._map.items()):
+            self._map.update(key, bytes(len(raw)))
+
+    def snapshot(self, top: int = 0, div: int = 1) -> MapSnapshot:
+        """The map as it is now: the `top` last in printing order (0: all), numbers divided by `div`."""
+        kind = self.format.value.kind
+        rows = [(key, self._decode(raw)) for key, raw in self._map.items()]
+        if self.format.key:
+            order = compile_order(self.format.key, self._names)
+            if order:
+                rows.sort(key=lambda row: order(row[0]))
+        if kind in BY_VALUE:
+            rows.sort(key=lambda row: _weight(row[1]))
+        if top:
+            rows = rows[-top:]
+
+        def entries() -> Iterator[tuple[Any, Any]]:
+            decode = self._decode_key
+            for key, value in rows:
+                yield (decode(key) if decode else None), (_scale(value, div) if div > 1 else value)
+
+        return MapSnapshot(self.name, MESSAGE_KINDS.get(kind, "map"), self.scalar, entries)
+
+    def empty_value(self) -> Any:
+        """What an unset scalar map prints: its type's zero."""
+        t = self.format.value
+        size = 8 * t.count if t.kind in ("hist", "lhist") else max(t.size, 16)
+        return self._decode(bytes(size if not self.format.per_cpu else -(-size // 8) * 8))
+
+    def __repr__(self) -> str:
+        return f"<map {self.name}: {self.value!r}>" if self.scalar else f"<map {self.name}: {dict(self.items())!r}>"
+
+
+def _weight(value: Any) -> int:
+    if type(value) is Histogram:
+        return value.total
+    if type(value) is Stats:
+        return value.average
+    return value  # type: ignore[no-any-return]
+
+
+def _scale(value: Any, div: int) -> Any:
+    if type(value) is int:
+        return divide(value, div)
+    if type(value) is Stats:
+        return Stats(value.count, divide(value.average, div), value.total)
+    if type(value) is Histogram and value.bits >= 0:
+        buckets = tuple((low, high, count // div) for low, high, count in value.buckets)
+        return Histogram(buckets, bits=value.bits)
+    return value
+
+
+def encode(t: ValueType | None, value: Any) -> bytes | None:
+    """The bytes of a key, or None where a value of this type cannot be told from its Python form (stacks, names)."""
+    if t is None:
+        return None
+    kind = t.kind
+    if kind in ("int", "pointer", "enum", "bool"):
+        size = t.size or (1 if kind == "bool" else 8)
+        if kind == "enum" and isinstance(value, str):
+            value = next((number for number, name in t.values if name == value), None)
+        if not isinstance(value, int) or (isinstance(value, Enum) and kind != "enum"):
+            raise KeyError(value)
+        return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+    if kind == "string":
+        if not isinstance(value, str):
+            raise KeyError(value)
+        return value.encode("utf-8", "surrogateescape")[: t.size - 1].ljust(t.size, b"\0")
+    if kind in ("tuple", "record"):
+        return _encode_fields(t, value)
+    return None
+
+
+def _encode_fields(t: ValueType, values: Any) -> bytes | None:
+    if not isinstance(values, tuple) or len(values) != len(t.fields):
+        raise KeyError(values)
+    out = bytearray(t.size)
+    for field, value in zip(t.fields, values):
+        part = encode(field.type, value)
+        if part is None or field.bits:
+            return None
+        out[field.offset : field.offset + len(part)] = part
+    return bytes(out)

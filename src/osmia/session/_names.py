@@ -1,0 +1,152 @@
+"""Numbers that user space turns into names: addresses, errnos, user ids, cgroups, ...
+
+One `Names` belongs to one session. Everything is looked up on first use and kept.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import _clock
+from ._model import Stack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from ..objects import ValueType
+
+    class Symbols(Protocol):
+        """Addresses to names; `frames` may give several names for one address (inlined functions)."""
+
+        def kernel(self, address: int) -> str: ...
+        def user(self, address: int, pid: int) -> str: ...
+        def kernel_frames(self, stack: Stack) -> list[str]: ...
+        def user_frames(self, stack: Stack) -> list[str]: ...
+
+
+# Bytes of a stack entry: a u64 address, or struct bpf_stack_build_id (s32 status, 20 bytes of id, u64 offset).
+FRAME, BUILD_ID_FRAME = 8, 32
+
+
+class Names:
+    """Resolves what decoded values refer to. `read_stack(map, id)` gives the bytes of a stack, None when it is gone."""
+
+    def __init__(
+        self,
+        symbols: Symbols | None = None,
+        read_stack: Callable[[str, int], bytes | None] | None = None,
+        *,
+        trailer: str = "..",
+    ) -> None:
+        self._symbols = symbols
+        self._read_stack = read_stack
+        self._trailer = trailer
+        self._users: dict[int, str] | None = None
+        self._syscalls: dict[int, str] | None = None
+        self._cgroups: dict[tuple[int, str], str] = {}
+        self._kernel: dict[int, str] = {}
+
+    @property
+    def symbols(self) -> Symbols:
+        if self._symbols is None:
+            from ._symbols import SystemSymbols
+
+            self._symbols = SystemSymbols()
+        return self._symbols
+
+    def cut_text(self, raw: bytes) -> str:
+        """Text whose buffer was full: marked as cut where nothing ends it."""
+        text, end, _ = raw.partition(b"\0")
+        return text.decode("utf-8", "surrogateescape") + ("" if end else self._trailer)
+
+    def kernel_symbol(self, address: int) -> str:
+        name = self._kernel.get(address)
+        if name is None:
+            name = self._kernel[address] = self.symbols.kernel(address)
+        return name
+
+    def user_symbol(self, address: int, pid: int) -> str:
+        return self.symbols.user(address, pid)
+
+    def stack_reader(self, t: ValueType) -> Callable[[int, int], Stack]:
+        """`take(stack id, pid)` for kstack and ustack values of this type."""
+        user = t.kind == "ustack"
+
+        def resolve(stack: Stack) -> list[str]:
+            return self.symbols.user_frames(stack) if user else self.symbols.kernel_frames(stack)
+
+        def take(stack_id: int, pid: int) -> Stack:
+            if stack_id < 0:
+                return Stack((), pid=pid, mode=t.mode, error=-stack_id)
+            raw = self._read_stack(t.map, stack_id) if self._read_stack else None
+            if raw is None:
+                return Stack((), pid=pid, mode=t.mode, error=2)
+            if t.mode == "build_id":
+                return Stack((), mode=t.mode, resolve=lambda _stack: build_id_lines(raw, t.count))
+            addresses = memoryview(raw).cast("Q").tolist()[: t.count or None]
+            # The kernel fills what is left of the entry with zeros.
+            while addresses and not addresses[-1]:
+                addresses.pop()
+            return Stack(tuple(addresses), pid=pid, mode=t.mode or "bpftrace", resolve=resolve)
+
+        return take
+
+    def clock(self, mode: str, text: str) -> Callable[[int], str]:
+        return _clock.formatter(mode, text)
+
+    def username(self, uid: int) -> str:
+        """The first name that /etc/passwd gives for `uid`, or ""."""
+        if self._users is None:
+            self._users = {}
+            try:
+                with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as f:
+                    for line in f:
+                        fields = line.split(":")
+                        if len(fields) > 2 and fields[2].isdigit():
+                            self._users.setdefault(int(fields[2]), fields[0])
+            except OSError:
+                self._users = {}
+        return self._users.get(uid, "")
+
+    def strerror(self, number: int) -> str:
+        return os.strerror(number & 0x7FFFFFFF)
+
+    def signal(self, number: int) -> str:
+        """SIGNAL name, or "" when there is no such signal."""
+        from ._wake import signal_name
+
+        return signal_name(number)
+
+    def syscall(self, number: int) -> str:
+        """A system call's name on this machine, or its number."""
+        if self._syscalls is None:
+            from ..probes import syscall_names
+
+            self._syscalls = syscall_names()
+        return self._syscalls.get(number, f"[unknown: {number}]")
+
+    def cgroup_path(self, cgroup_id: int, pattern: str) -> str:
+        """ "hierarchy:path" for each mounted hierarchy that has the cgroup, comma-separated."""
+        key = cgroup_id, pattern
+        if key not in self._cgroups:
+            from ._cgroups import cgroup_paths
+
+            self._cgroups[key] = ",".join(f"{name}:{path}" for name, path in cgroup_paths(cgroup_id, pattern))
+        return self._cgroups[key]
+
+
+def build_id_lines(raw: bytes, count: int) -> list[str]:
+    """ "build-id 0xoffset", or the bare address where the kernel found no build id (struct bpf_stack_build_id)."""
+    from struct import iter_unpack
+
+    lines = []
+    for status, build_id, offset in iter_unpack("<i20sQ", raw[: (count or len(raw)) * BUILD_ID_FRAME]):
+        if status == 1:  # BPF_STACK_BUILD_ID_VALID
+            lines.append(f"{build_id.hex()} 0x{offset:02x}")
+        elif status == 2:  # BPF_STACK_BUILD_ID_IP
+            lines.append(f"{offset:x}")
+        else:
+            break
+    return lines

@@ -1,0 +1,374 @@
+"""A running trace: an object on a target, from load to the last map printed."""
+
+from __future__ import annotations
+
+import os
+import time
+from select import POLLIN, poll
+from struct import Struct
+
+from ..errors import AttachError, OsmiaError, UsageError
+from . import _events as ev
+from ._actions import compile_action
+from ._losses import Losses
+from ._maps import MapView
+from ._names import Names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ..objects import AttachPoint, Object
+    from ._actions import Handler
+    from ._child import Child
+    from ._names import Symbols
+    from ._target import Link, Loaded, LoadedProgram, Reader, Target
+    from ._wake import Signals
+
+SIGINT, SIGTERM = 2, 15
+RECORD_ID = Struct("<Q").unpack_from
+# Providers whose programs user space runs itself: nothing is attached.
+DIRECT = ("begin", "end", "self", "test", "bench")
+# The kernel runs the probe that was attached last first: attached in reverse, blocks run in the order of the script.
+LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt", "fentry", "fexit", "iter")
+# How often losses are looked at, and processes that have no pidfd, in seconds.
+TICK = 0.5
+
+
+def drop(_event: ev.Event) -> None:
+    """The sink of a session that nobody listens to."""
+
+
+class Session:
+    """Loads and attaches an object, reads its events, and takes everything down again.
+
+    `sink` is called with each `Event`, in the order of the ring. `pid` and `cmd` limit probes to a process, or to a
+    command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT and
+    SIGTERM end the trace (main thread only). `warn` takes texts that a person should read. `unsafe` allows `system()`.
+
+        with Session(obj, target, sink=print) as session:
+            session.start()
+            status = session.run()
+    """
+
+    def __init__(
+        self,
+        obj: Object,
+        target: Target,
+        *,
+        sink: Callable[[ev.Event], None] = drop,
+        pid: int = 0,
+        cmd: Sequence[str] = (),
+        duration: float | None = None,
+        signals: bool = False,
+        unsafe: bool = False,
+        warnings: bool = True,
+        symbols: Symbols | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.object = obj
+        self.target = target
+        self.emit = sink
+        self.pid = pid
+        self.cmd = tuple(cmd)
+        self.duration = duration
+        self.unsafe = unsafe
+        self.warnings = warnings
+        self.status = 0
+        self.maps: dict[str, MapView] = {}
+        self.ended = False
+        self._settings = dict(obj.settings)
+        trailer = str(self._settings.get("str_trunc_trailer", ".."))
+        self.names = Names(symbols, self._read_stack, trailer=trailer)
+        self._warn = warn or (lambda _text: None)
+        self._catch = signals
+        self._loaded: Loaded | None = None
+        self._reader: Reader | None = None
+        self._links: list[Link] = []
+        self._handlers: dict[int, Handler] = {}
+        self._losses: Losses | None = None
+        self._child: Child | None = None
+        self._signals: Signals | None = None
+        self._signal_programs: dict[int, LoadedProgram] = {}
+        self._pidfd = -1
+        self._stop_pipe = (-1, -1)
+        self._deadline = 0.0
+        self._next_tick = 0.0
+        self._over = False  # nothing more to wait for
+        self._deaf = False  # exit() was seen: what the ring still holds came after it
+
+    # life
+
+    def start(self) -> int:
+        """Load, run `begin`, attach everything, let the command run. Returns how many probes are attached."""
+        try:
+            return self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> int:
+        obj = self.object
+        if self._catch:
+            from ._wake import Signals
+
+            self._signals = Signals((SIGINT, SIGTERM, *self._signal_numbers()))
+        self._stop_pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.cmd:
+            from ._child import Child
+
+            self._child = Child(self.cmd)
+        elif self.pid:
+            self._watch(self.pid)
+        self._loaded = loaded = self.target.load(self._with_run_values(obj))
+        for map_format in obj.map_formats:
+            self.maps[map_format.name] = MapView(map_format, loaded.maps[map_format.map], self.names)
+        if obj.ring:
+            self._reader = loaded.reader(obj.ring)
+        if obj.loss:
+            self._losses = Losses(loaded.maps[obj.loss], obj.probe_names)
+        count = self._attach(loaded)
+        if self.duration is not None:
+            self._deadline = time.monotonic() + self.duration
+        if self._child:
+            self._child.release()
+        if not self._links and not self._signal_programs:
+            self._over = True  # begin and end alone: what they wrote is all there will be
+        self.emit(ev.Attached(count))
+        return count
+
+    def _signal_numbers(self) -> list[int]:
+        from ._wake import signal_number
+
+        numbers = []
+        for point in self.object.attach_points:
+            if point.provider == "self":
+                try:
+                    numbers.append(signal_number(point.function))
+                except ValueError as e:
+                    raise AttachError(f"attach {point.name}: {e}", probe=point.name) from None
+        return numbers
+
+    def _attach(self, loaded: Loaded) -> int:
+        points = self.object.attach_points
+        count = 0
+        for point in points:
+            if point.provider == "begin":
+                loaded.programs[point.program].run_once()
+            elif point.provider == "self" and self._signals:
+                from ._wake import signal_number
+
+                self._signal_programs[signal_number(point.function)] = loaded.programs[point.program]
+            if point.provider in ("begin", "end", "self"):
+                count += 1
+        real = [p for p in points if p.provider not in DIRECT]
+        forward = [p for p in real if p.provider not in LAST_FIRST]
+        backward = [p for p in reversed(real) if p.provider in LAST_FIRST]
+        for point in forward + backward:
+            count += self._attach_one(loaded, point)
+        if not count:
+            kinds = {p.provider for p in points}
+            how = "use --test to run test probes" if "test" in kinds else ""
+            how = how or ("use --bench to run benchmark probes" if "bench" in kinds else "")
+            raise AttachError("attach probes: no probes attached", probe="", hint=how)
+        return count
+
+    def _attach_one(self, loaded: Loaded, point: AttachPoint) -> int:
+        pid = self._child.pid if self._child else self.pid
+        try:
+            link = loaded.attach(point.replace(pid=pid) if pid and not point.pid else point)
+        except AttachError as e:
+            if not point.optional:
+                raise
+            if self._settings.get("missing_probes") != "ignore":
+                self._warn(f"{e.message}; skipping it")
+            return 0
+        self._links.append(link)
+        return len(point.functions) or len(point.offsets) or 1
+
+    def _with_run_values(self, obj: Object) -> Object:
+        """The object with what only this run knows: settings ("run.<value>", "<map>+<offset>") say where a u64 goes."""
+        values = {
+            "run.child_pid": self._child.pid if self._child else 0,
+            "run.pid": self._child.pid if self._child else self.pid,
+            "run.boot_time": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        }
+        for name, where in obj.settings:
+            if not name.startswith("run.") or name not in values:
+                continue
+            map_name, _, offset = str(where).rpartition("+")
+            at = int(offset)
+            maps = []
+            for spec in obj.maps:
+                if spec.name == map_name and spec.contents is not None:
+                    data = bytearray(spec.contents)
+                    data[at : at + 8] = values[name].to_bytes(8, "little")
+                    spec = spec.replace(contents=bytes(data))
+                maps.append(spec)
+            obj = obj.replace(maps=tuple(maps))
+        return obj
+
+    def _watch(self, pid: int) -> None:
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise UsageError(f"attach to pid {pid}: no such process") from None
+        except OSError:
+            self._pidfd = -1  # Linux before 5.3, or forbidden by a sandbox: looked at every TICK instead
+
+    # events
+
+    def run(self) -> int:
+        """Poll until the trace ends, then finish. Returns the exit status that the script asked for."""
+        while self.poll(None):
+            continue
+        self.finish()
+        return self.status
+
+    def poll(self, timeout: float | None) -> bool:
+        """Wait up to `timeout` seconds (None: TICK) and handle what came. False: the trace is over."""
+        if self._over:
+            return False
+        ready = self._wait(timeout)
+        if self._signals and self._signals.fileno() in ready:
+            self._on_signals(self._signals.take())
+        self._drain()
+        now = time.monotonic()
+        if self._stop_pipe[0] in ready or (self._deadline and now >= self._deadline) or self._process_gone(ready):
+            self._over = True
+        if now >= self._next_tick:
+            self._next_tick = now + TICK
+            self._report_losses()
+        return not self._over
+
+    def _wait(self, timeout: float | None) -> set[int]:
+        waiter = poll()
+        for fd in (
+            self._reader.fileno() if self._reader else -1,
+            self._signals.fileno() if self._signals else -1,
+            self._child.fileno() if self._child else -1,
+            self._pidfd,
+            self._stop_pipe[0],
+        ):
+            if fd >= 0:
+                waiter.register(fd, POLLIN)
+        limit = TICK if timeout is None or timeout > TICK else timeout
+        if self._deadline:
+            limit = min(limit, max(0.0, self._deadline - time.monotonic()))
+        return {fd for fd, _event in waiter.poll(limit * 1000)}
+
+    def _process_gone(self, ready: set[int]) -> bool:
+        if self._child:
+            return self._child.poll()
+        if not self.pid:
+            return False
+        if self._pidfd >= 0:
+            return self._pidfd in ready
+        return not os.path.exists(f"/proc/{self.pid}")
+
+    def _on_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in self._signal_programs:
+                self._signal_programs[number].run_once()
+            if number in (SIGINT, SIGTERM):
+                self._over = True
+
+    def _drain(self) -> None:
+        if self._reader:
+            self._reader.drain(self._consume)
+
+    def _consume(self, buffer: Any, offset: int, _length: int) -> None:
+        if self._deaf:
+            return
+        (format_id,) = RECORD_ID(buffer, offset)
+        handler = self._handlers.get(format_id) or self._new_handler(format_id)
+        handler(buffer, offset)
+
+    def _new_handler(self, format_id: int) -> Handler:
+        for format in self.object.events:
+            if format.id == format_id:
+                handler = self._handlers[format_id] = compile_action(format, self)
+                return handler
+        raise OsmiaError(f"read event: unknown format {format_id}", hint="the object and its events do not match")
+
+    def _report_losses(self) -> None:
+        if self._losses:
+            lost = self._losses.new()
+            if lost:
+                self.emit(ev.Lost(sum(lost.values()), lost))
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Events that did not fit the ring since the start, by probe."""
+        return self._losses.total() if self._losses else {}
+
+    # what actions ask for
+
+    def exit(self, status: int) -> None:
+        """`exit()`: end the trace with this status; later events in the ring are not looked at."""
+        self.status = status
+        self._over = self._deaf = True
+
+    def setting(self, name: str, default: int) -> int:
+        """A config variable that is a number."""
+        return int(self._settings.get(name, default))
+
+    def _read_stack(self, map_name: str, stack_id: int) -> bytes | None:
+        assert self._loaded is not None
+        return self._loaded.maps[map_name].lookup(stack_id.to_bytes(4, "little"))
+
+    # end
+
+    def stop(self) -> None:
+        """Ask the trace to end; may be called from another thread or a signal handler."""
+        if self._stop_pipe[1] >= 0:
+            os.write(self._stop_pipe[1], b"s")
+
+    def finish(self) -> None:
+        """Detach, read what is left, run `end`, report losses, emit `Ended` and the final maps. Once."""
+        if self.ended or self._loaded is None:
+            return
+        self.ended = self._over = True
+        self._detach()
+        self._drain()
+        self._deaf = False
+        for point in self.object.attach_points:
+            if point.provider == "end":
+                self._loaded.programs[point.program].run_once()
+        self._drain()
+        self._report_losses()
+        self.emit(ev.Ended(self.status))
+        if self.setting("print_maps_on_exit", 1):
+            for name in sorted(self.maps):
+                self.emit(self.maps[name].snapshot())
+
+    def _detach(self) -> None:
+        links, self._links = self._links, []
+        if len(links) > 4:
+            from ._detach import close_all
+
+            close_all(links)
+            return
+        for link in links:
+            link.close()
+
+    def close(self) -> None:
+        """Detach and unload; ends the command if it still runs. Emits nothing."""
+        self._detach()
+        if self._child:
+            self._child.close()
+        for part in (self._reader, self._loaded, self._signals):
+            if part:
+                part.close()
+        self._reader = self._loaded = self._signals = None
+        for fd in (self._pidfd, *self._stop_pipe):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd, self._stop_pipe = -1, (-1, -1)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
