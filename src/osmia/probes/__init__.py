@@ -10,7 +10,22 @@ from ._format import TracepointField, TracepointFormat, parse_format
 from ._match import Location, Match, attach_multi
 from ._spec import ProbeSpec, expand_probe, parse_probe
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._args import Arg, describe_args
+    from ._list import list_probes, list_rows, row_args, row_name
+
+_LAZY = {
+    "Arg": "_args",
+    "describe_args": "_args",
+    "list_probes": "_list",
+    "list_rows": "_list",
+    "row_args": "_list",
+    "row_name": "_list",
+}
+
 __all__ = [
+    "Arg",
     "Catalogue",
     "Location",
     "Match",
@@ -18,7 +33,23 @@ __all__ = [
     "TracepointField",
     "TracepointFormat",
     "attach_multi",
+    "describe_args",
     "expand_probe",
+    "list_probes",
+    "list_rows",
     "parse_format",
     "parse_probe",
+    "row_args",
+    "row_name",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'osmia.probes' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

@@ -49,6 +49,8 @@ class Catalogue:
         self.unsafe = unsafe
         self._module_btf: dict[str, Btf | None] = {}
         self._files: dict[str, UserFile] = {}
+        self._func_ids: dict[str, dict[str, int]] = {}
+        self._func_lookups = 0
 
     def __enter__(self) -> Catalogue:
         return self
@@ -129,6 +131,19 @@ class Catalogue:
             names = []
         return ["vmlinux", *(name for name in names if name != "vmlinux")]
 
+    def func_id(self, name: str, module: str = "") -> int | None:
+        """BTF id of a function of the kernel or of one module: searched for at first, from an index when asked often."""
+        btf = self.module_btf(module)
+        if btf is None:
+            return None
+        index = self._func_ids.get(module)
+        if index is None:
+            self._func_lookups += 1
+            if self._func_lookups < 20:
+                return btf.find(name, KIND_FUNC)
+            index = self._func_ids[module] = {btf.name(id): id for id in btf.ids(KIND_FUNC)}
+        return index.get(name)
+
     def rawtracepoints(self) -> list[tuple[str, str]]:
         """(module, event) of all raw tracepoints, from the `btf_trace_*` types that tracepoints declare."""
         found = set()
@@ -147,7 +162,8 @@ class Catalogue:
             btf = self.module_btf(module)
             for id in btf.ids(KIND_STRUCT) if btf else ():
                 name = btf.name(id)  # type: ignore[union-attr]
-                if name.startswith(_ITER):
+                # Structs of the verifier's own ("bpf_iter__task__safe_trusted") have no function beside them.
+                if name.startswith(_ITER) and self.func_id("bpf_iter_" + name[len(_ITER) :], module) is not None:
                     found.add(name[len(_ITER) :])
         return sorted(found)
 

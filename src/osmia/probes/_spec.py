@@ -206,6 +206,11 @@ def _lex(text: str, params: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]
     return parts, tuple(quoted), ""
 
 
+def split_probe(text: str) -> list[str]:
+    """The parts of a probe or of a pattern for listing, without their quotes."""
+    return _lex(text, ())[0]
+
+
 def _provider(name: str, text: str) -> str:
     provider = ALIASES.get(name, name)
     if provider in PROVIDERS:

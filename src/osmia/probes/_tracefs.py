@@ -57,7 +57,9 @@ class Tracefs:
                     events.setdefault(category, []).append(event)
             except OSError:
                 events = self._scan(root)
-            self._events = {category: sorted(events[category]) for category in sorted(events)}
+            # In the order of the full names: "fib6:" comes before "fib:".
+            order = sorted(events, key=lambda category: category + ":")
+            self._events = {category: sorted(events[category]) for category in order}
         return self._events
 
     def _scan(self, root: str) -> dict[str, list[str]]:
