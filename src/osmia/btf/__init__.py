@@ -38,11 +38,24 @@ from ._types import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._builder import BtfBuilder
-    from ._kernel import load_kernel_btf
+    from ._describe import describe
+    from ._ext import CoreRelo, ExtInfo, FuncInfo, LineInfo, build_ext, parse_ext
+    from ._kernel import cache_dir, load_kernel_btf
+    from ._render import render_c, struct_layout
 
 _LAZY = {
     "BtfBuilder": "_builder",
+    "CoreRelo": "_ext",
+    "ExtInfo": "_ext",
+    "FuncInfo": "_ext",
+    "LineInfo": "_ext",
+    "build_ext": "_ext",
+    "cache_dir": "_kernel",
+    "describe": "_describe",
     "load_kernel_btf": "_kernel",
+    "parse_ext": "_ext",
+    "render_c": "_render",
+    "struct_layout": "_render",
 }
 
 __all__ = [
@@ -69,11 +82,21 @@ __all__ = [
     "Btf",
     "BtfBuilder",
     "BtfType",
+    "CoreRelo",
     "Enumerator",
+    "ExtInfo",
+    "FuncInfo",
+    "LineInfo",
     "Member",
     "Param",
     "SectionVar",
+    "build_ext",
+    "cache_dir",
+    "describe",
     "load_kernel_btf",
+    "parse_ext",
+    "render_c",
+    "struct_layout",
 ]
 
 

@@ -157,9 +157,10 @@ class Btf:
         if id == 0:
             return ""
         words, at = self._at(id)
-        return self._string(words[at])
+        return self.string(words[at])
 
-    def _string(self, offset: int) -> str:
+    def string(self, offset: int) -> str:
+        """The string at an offset of the string section (as .BTF.ext refers to it)."""
         if offset == 0:
             return ""
         part: Btf = self
@@ -184,13 +185,13 @@ class Btf:
         info = words[at + 1]
         kind = info >> 24 & 31
         vlen = info & 0xFFFF
-        t = BtfType(id, kind, self._string(words[at]), bool(info >> 31))
+        t = BtfType(id, kind, self.string(words[at]), bool(info >> 31))
         if kind in REFERENCES:
             t.type_id = words[at + 2]
         else:
             t.size = words[at + 2]
         at += 3
-        string = self._string
+        string = self.string
         if kind in COMPOSITE:
             t.members = self._members(words, at, vlen, t.flag)
         elif kind == KIND_FUNC_PROTO:
@@ -229,7 +230,7 @@ class Btf:
                 # Before kind_flag (5.0), a bit field was an INT narrower than its storage.
                 shift, bits = self._odd_ints.get(type_id) or self._odd_int(type_id)
                 offset += shift
-            out.append(Member(self._string(words[i]), type_id, offset, bits))
+            out.append(Member(self.string(words[i]), type_id, offset, bits))
         return tuple(out)
 
     def _odd_int(self, id: int) -> tuple[int, int]:
@@ -252,7 +253,7 @@ class Btf:
             if signed:
                 top = 31 if kind == KIND_ENUM else 63
                 value -= value >> top << (top + 1)
-            out.append(Enumerator(self._string(words[i]), value))
+            out.append(Enumerator(self.string(words[i]), value))
         return tuple(out)
 
     # derived facts
@@ -441,7 +442,7 @@ class Btf:
 
     def funcs(self) -> Iterator[str]:
         """Names of all own functions (not the base's), in id order; a name may come twice."""
-        words, string = self._words, self._string
+        words, string = self._words, self.string
         for at in self._offsets:
             if words[at + 1] >> 24 & 31 == KIND_FUNC:
                 yield string(words[at])
