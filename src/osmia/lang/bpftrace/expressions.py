@@ -597,8 +597,11 @@ class ExpressionParser:
     def block_expression(self) -> ast.Expr:
         raise NotImplementedError
 
-    def if_expression(self) -> ast.Expr | None:
+    def if_expression(self) -> ast.Expr:
         raise NotImplementedError
+
+    def if_value(self) -> ast.Expr | None:
+        return self.if_expression()  # late: `_WORDS` holds functions of this class
 
 
 def is_argument(word: str) -> bool:
@@ -625,5 +628,5 @@ _WORDS = {
     "typeinfo": ExpressionParser.sizeof,
     "offsetof": ExpressionParser.offsetof,
     "comptime": ExpressionParser.comptime,
-    "if": lambda self: self.if_expression(),
+    "if": ExpressionParser.if_value,
 }

@@ -220,7 +220,8 @@ def _digits_value(digits: str, text: str) -> int:
             raise ValueError(f"invalid trailing bytes: {digits}", 0, len(digits))
         if not 1 <= int(mantissa) <= 9:
             raise ValueError(f"coefficient part of scientific literal must be 1-9: {text}", 0, len(text))
-        return int(mantissa) * 10 ** min(int(exponent), 30)
+        power: int = 10 ** min(int(exponent), 30)
+        return int(mantissa) * power
     if plain[0] == "0" and len(plain) > 1:
         for at, digit in enumerate(plain):
             if digit > "7":

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .cpreprocess import Macro
+
     # What a block holds: statements, and the last expression when no `;` follows it.
     Parts = tuple[list[ast.Stmt], ast.Expr | None]
 
@@ -60,7 +62,7 @@ class Parser(ExpressionParser):
         super().__init__(source, index)
         self.pos = 0  # of the top level, in characters
         self.imports: list[ast.Import] = []
-        self.macros: dict[str, object] = {}
+        self.macros: dict[str, Macro] = {}
         self.defined = False  # whether the #define lines were looked at
         self.c_options: tuple[bool, tuple[str, ...], str] = (True, (), "")
 
@@ -356,7 +358,7 @@ class Parser(ExpressionParser):
         self.depth -= 1
         return condition, then, otherwise
 
-    def if_expression(self) -> ast.Expr | None:
+    def if_expression(self) -> ast.Expr:
         start = self.tok[2]
         condition, then, otherwise = self.if_parts()
         if not _has_value(then, otherwise):
@@ -475,13 +477,25 @@ class Parser(ExpressionParser):
         tokens = lex_region(self.source.text, pos, predicate=predicate, stop=stop)
         self.pos = tokens[-1][3]
         if self.macros:
-            from .cdefs import substitute
+            from .cpreprocess import expand
 
-            tokens = substitute(tokens, self.macros, self)
+            tokens = expand(tokens, self.macros)
         self.enter(tokens)
 
     def take_macros(self, out: ast.Script) -> None:
-        """Before the first region: what the #define lines mean in the text behind them."""
+        """Before the first region: what the #define lines mean in the text behind them.
+
+        Errors in these lines are left to `cdefs.read`, which sees them all.
+        """
+        lines = [d for d in out.definitions if d.text[0] == "#"]
+        if lines:
+            from .cpreprocess import Preprocessor
+
+            have_btf, include_dirs, file_dir = self.c_options
+            cpp = Preprocessor(lambda *_: None, lambda _: None, have_btf=have_btf, include_dirs=include_dirs)
+            for line in lines:
+                cpp.feed(self.source, line.text, line.span.start, file_dir)
+            self.macros = cpp.macros
 
     def c_definition(self, out: ast.Script, start: int) -> None:
         """A struct, union or enum with its body and attributes, or anything else up to its `;`."""
