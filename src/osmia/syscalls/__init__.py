@@ -25,7 +25,7 @@ from ._bpf import (
     task_fd_query,
     token_create,
 )
-from ._call import MACHINE, buffer
+from ._call import MACHINE, address, buffer
 from ._links import (
     ATTACH_PERF_EVENT,
     ATTACH_XDP,
@@ -146,6 +146,7 @@ __all__ = [
     "UPDATE_BATCH",
     "MapBatch",
     "TestRun",
+    "address",
     "btf_load",
     "buffer",
     "capability_names",

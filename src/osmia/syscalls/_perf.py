@@ -11,7 +11,8 @@ TYPE_HARDWARE, TYPE_SOFTWARE, TYPE_TRACEPOINT, TYPE_HW_CACHE, TYPE_RAW, TYPE_BRE
 SW_CPU_CLOCK, SW_TASK_CLOCK, SW_BPF_OUTPUT = 0, 1, 10
 SAMPLE_RAW = 1 << 10
 _FLAG_CLOEXEC = 1 << 3
-_DISABLED, _EXCLUDE_KERNEL, _FREQ, _INHERIT = 1 << 0, 1 << 5, 1 << 10, 1 << 1
+_DISABLED, _EXCLUDE_KERNEL, _FREQ = 1 << 0, 1 << 5, 1 << 10
+_INHERIT, _INHERIT_THREAD = 1 << 1, 1 << 35
 # _IO('$', n) and _IOW('$', 8, __u32)
 _ENABLE, _DISABLE, _SET_BPF = 0x2400, 0x2401, 0x40042408
 
@@ -31,7 +32,7 @@ def perf_event_open(
     breakpoint: int = 0,
     wakeup: int = 0,
     exclude_kernel: bool = False,
-    inherit: bool = False,
+    inherit_thread: bool = False,
     disabled: bool = False,
     pid: int = -1,
     cpu: int = -1,
@@ -39,9 +40,15 @@ def perf_event_open(
     """Open one event: its fd, or minus the errno.
 
     `frequency` (Hz) wins over `period`. `config1`/`config2` are also breakpoint address and length, or path
-    and offset of a dynamic probe. `wakeup` is the number of events per wake-up of a reader.
+    and offset of a dynamic probe. `inherit_thread`: threads that `pid` starts later count too (since 5.13).
+    `wakeup` is the number of events per wake-up of a reader.
     """
-    bits = disabled * _DISABLED | exclude_kernel * _EXCLUDE_KERNEL | bool(frequency) * _FREQ | inherit * _INHERIT
+    bits = (
+        disabled * _DISABLED
+        | exclude_kernel * _EXCLUDE_KERNEL
+        | bool(frequency) * _FREQ
+        | bool(inherit_thread) * (_INHERIT | _INHERIT_THREAD)
+    )
     attr = _ATTR.pack(
         type, _ATTR.size, config, frequency or period, sample_type, 0, bits, wakeup, breakpoint, config1, config2,
         0, 0, 0, 0, 0, 0, 0,

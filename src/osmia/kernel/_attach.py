@@ -1,0 +1,407 @@
+"""Attach programs: one function per kind of attach point, in a table by provider name."""
+
+from __future__ import annotations
+
+import os
+
+from .. import syscalls
+from ..errors import AttachError, KernelError, NotSupported, OsmiaError, PermissionDenied
+from ._link import Link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..objects import AttachPoint
+    from ._program import Program
+
+TRACING, LSM = 26, 29
+
+SOFTWARE_EVENTS = {
+    "cpu-clock": 0, "cpu": 0, "task-clock": 1, "page-faults": 2, "faults": 2, "context-switches": 3, "cs": 3,
+    "cpu-migrations": 4, "minor-faults": 5, "major-faults": 6, "alignment-faults": 7, "emulation-faults": 8,
+    "dummy": 9, "bpf-output": 10,
+}  # fmt: skip
+HARDWARE_EVENTS = {
+    "cpu-cycles": 0, "cycles": 0, "instructions": 1, "cache-references": 2, "cache-misses": 3,
+    "branch-instructions": 4, "branches": 4, "branch-misses": 5, "bus-cycles": 6, "frontend-stalls": 7,
+    "backend-stalls": 8, "ref-cycles": 9,
+}  # fmt: skip
+
+_tracepoint_ids: dict[tuple[str, str], int] = {}
+_online: list[int] = []
+
+
+def online_cpus() -> list[int]:
+    """CPUs that are online; read once."""
+    if not _online:
+        _online.extend(syscalls.cpu_list("online"))
+    return _online
+
+
+def attach(program: Program, point: AttachPoint) -> Link:
+    """Attach `program` to `point`. AttachError, NotSupported or PermissionDenied when it cannot be."""
+    how = PROVIDERS.get(point.provider)
+    if how is None:
+        from ._attach_net import NET_PROVIDERS
+
+        how = NET_PROVIDERS.get(point.provider)
+    if how is None:
+        raise NotSupported(
+            f"attach {_name(point)}: programs of section {point.provider!r} are only loaded",
+            feature=f"attach {point.provider}",
+            hint="attach it by hand: pin the program and use the tool that owns the hook",
+        )
+    return how(program, point)
+
+
+def _name(point: AttachPoint) -> str:
+    return point.name or f"{point.provider}:{point.target}:{point.function}"
+
+
+def attach_error(point: AttachPoint, errno: int, operation: str) -> OsmiaError:
+    """Why attaching failed, in plain words."""
+    if errno in (1, 13):
+        denied = syscalls.explain(operation, errno, "", "CAP_PERFMON")
+        assert isinstance(denied, PermissionDenied)
+        cause = denied.message.partition(": ")[2]
+        return PermissionDenied(
+            f"attach {_name(point)}: {cause}",
+            capability=denied.capability,
+            errno=errno,
+            operation=operation,
+            hint=denied.hint,
+        )
+    causes = _CAUSES.get(point.provider, {})
+    cause, hint = causes.get(errno) or _ANY_CAUSE.get(errno) or (os.strerror(errno).lower(), "")
+    return AttachError(
+        f"attach {_name(point)}: {cause}", probe=_name(point), errno=errno, operation=operation, hint=hint
+    )
+
+
+_NO_FUNCTION = (
+    "the kernel has no such function that can be probed",
+    "osmia list finds the name; inlined functions have none",
+)
+_ANY_CAUSE = {
+    24: ("too many open files", "raise the limit: ulimit -n 65536"),
+    16: ("something else holds it already", "bpftool link list shows who"),
+    3: ("no such process", "is the process still running?"),
+    7: ("too many programs at this place (64 a tracepoint)", "stop some of them: bpftool perf list"),
+    17: ("a program is attached there already", "detach that one first"),
+}
+_CAUSES: dict[str, dict[int, tuple[str, str]]] = {
+    "kprobe": {
+        2: _NO_FUNCTION,
+        22: ("it cannot be probed: on the kprobe blacklist, or not at the start of an instruction",
+             "try fentry, or another function"),
+        84: ("the offset is not at the start of an instruction", "disassemble the function to find one"),
+        95: ("it cannot be probed (notrace or blacklisted)", "try a function that calls it"),
+        99: ("several functions have this name", "give an address or a module"),
+    },
+    "fentry": {
+        16: ("the function is being changed or holds its maximum of programs", "try kprobe"),
+        95: ("this function cannot be traced (notrace)", "try a function that calls it"),
+        524: ("this kernel was built without trampolines for BPF", "try kprobe"),
+    },
+    "uprobe": {
+        2: ("no such file", "check the path, as this mount namespace sees it"),
+        22: ("no instruction can be probed at this offset", "is it a file offset in a text section?"),
+        95: ("the instruction at this place cannot be probed", "probe another instruction"),
+        5: ("the file cannot be read", "check the file"),
+    },
+    "hardware": {
+        2: ("this machine has no such counter (a virtual machine without PMU?)", "use software:cpu-clock or profile"),
+        95: ("this machine has no such counter (a virtual machine without PMU?)", "use software:cpu-clock or profile"),
+    },
+    "watchpoint": {
+        28: ("all hardware breakpoints are taken", "watch fewer addresses (x86 has 4)"),
+        22: ("the processor cannot watch this length or mode",
+             "lengths are 1, 2, 4, 8; the address must be a multiple; modes are w, rw, x"),
+    },
+    "rawtracepoint": {2: ("no such raw tracepoint", "osmia list 'rawtracepoint:*'")},
+    "profile": {22: ("no event at this rate", "the limit is kernel.perf_event_max_sample_rate")},
+}  # fmt: skip
+_CAUSES["kretprobe"] = _CAUSES["kprobe"]
+_CAUSES["fexit"] = _CAUSES["fentry"]
+_CAUSES["uretprobe"] = _CAUSES["usdt"] = _CAUSES["uprobe"]
+_CAUSES["interval"] = _CAUSES["profile"]
+_CAUSES["software"] = _CAUSES["profile"]
+
+
+def _checked(point: AttachPoint, result: int, operation: str) -> int:
+    if result < 0:
+        raise attach_error(point, -result, operation)
+    return result
+
+
+def _run_only(program: Program, point: AttachPoint) -> Link:
+    return Link(point, program, "run")
+
+
+def on_event(program: Program, point: AttachPoint, events: list[int]) -> Link:
+    """Put the program on open perf events, through links where the kernel has them (5.15), else by ioctl.
+
+    Takes the events over: they are closed when it fails.
+    """
+    links: list[int] = []
+    kept = events
+    try:
+        for event in events:
+            link = syscalls.link_perf_event(program.fd, event, point.cookie)
+            if link == -22 and not links and syscalls.kernel_version() < (5, 15, 0):
+                if point.cookie:
+                    raise NotSupported(
+                        f"attach {_name(point)}: cookies need perf links", feature="bpf_cookie", since="5.15"
+                    )
+                for fd in events:
+                    _checked(point, syscalls.perf_set_bpf(fd, program.fd), "ioctl(PERF_EVENT_IOC_SET_BPF)")
+                kept = []
+                return Link(point, program, "event", tuple(events))
+            links.append(_checked(point, link, "bpf(BPF_LINK_CREATE)"))
+        # The link holds its event: our own fd is not needed any more.
+        return Link(point, program, "link", tuple(links))
+    except BaseException:
+        for fd in links:
+            os.close(fd)
+        raise
+    finally:
+        for fd in kept:
+            os.close(fd)
+
+
+def _sampling(
+    program: Program,
+    point: AttachPoint,
+    type: int,
+    config: int,
+    cpus: list[int],
+    *,
+    breakpoint: int = 0,
+    config1: int = 0,
+    config2: int = 0,
+) -> Link:
+    """One event per CPU, or per thread of `point.pid`."""
+    if point.pid:
+        places = [(tid, -1) for tid in _threads(point)]
+        inherit = syscalls.kernel_version() >= (5, 13, 0)
+    else:
+        places = [(-1, cpu) for cpu in cpus]
+        inherit = False
+    events: list[int] = []
+    try:
+        for pid, cpu in places:
+            fd = syscalls.perf_event_open(
+                type=type,
+                config=config,
+                period=point.period,
+                frequency=point.frequency,
+                pid=pid,
+                cpu=cpu,
+                inherit_thread=inherit,
+                breakpoint=breakpoint,
+                config1=config1,
+                config2=config2,
+            )
+            if fd == -3 and events:
+                continue  # this thread has ended meanwhile
+            if fd == -19 and not point.pid:
+                continue  # this CPU went offline
+            events.append(_checked(point, fd, "perf_event_open"))
+    except BaseException:
+        for fd in events:
+            os.close(fd)
+        raise
+    return on_event(program, point, events)
+
+
+def _threads(point: AttachPoint) -> list[int]:
+    try:
+        return [int(tid) for tid in os.listdir(f"/proc/{point.pid}/task")]
+    except OSError:
+        raise attach_error(point, 3, "perf_event_open") from None
+
+
+def _interval(program: Program, point: AttachPoint) -> Link:
+    return _sampling(program, point.replace(pid=0), syscalls.TYPE_SOFTWARE, syscalls.SW_CPU_CLOCK, online_cpus()[:1])
+
+
+def _profile(program: Program, point: AttachPoint) -> Link:
+    return _sampling(program, point, syscalls.TYPE_SOFTWARE, syscalls.SW_CPU_CLOCK, online_cpus())
+
+
+def _software(program: Program, point: AttachPoint) -> Link:
+    return _sampling(program, point, syscalls.TYPE_SOFTWARE, _event(point, SOFTWARE_EVENTS), online_cpus())
+
+
+def _hardware(program: Program, point: AttachPoint) -> Link:
+    return _sampling(program, point, syscalls.TYPE_HARDWARE, _event(point, HARDWARE_EVENTS), online_cpus())
+
+
+def _event(point: AttachPoint, table: dict[str, int]) -> int:
+    name = point.function or point.target
+    config = table.get(name)
+    if config is None:
+        raise AttachError(
+            f"attach {_name(point)}: no event {name!r}",
+            probe=_name(point),
+            hint="known are " + ", ".join(sorted(table)),
+        )
+    return config
+
+
+def _watchpoint(program: Program, point: AttachPoint) -> Link:
+    mode = sum({"r": 1, "w": 2, "x": 4}.get(letter, 0) for letter in set(point.mode or "rw"))
+    length = 8 if mode == 4 else point.length or 8  # an execution breakpoint has the size of a long
+    if not point.period and not point.frequency:
+        point = point.replace(period=1)
+    return _sampling(
+        program, point, syscalls.TYPE_BREAKPOINT, 0, online_cpus(),
+        breakpoint=mode, config1=point.address, config2=length,
+    )  # fmt: skip
+
+
+def tracepoint_id(point: AttachPoint) -> int:
+    """The number of a tracepoint, from tracefs; kept, since attaching hundreds reads hundreds."""
+    key = (point.target, point.function)
+    id = _tracepoint_ids.get(key)
+    if id is None:
+        path = f"{syscalls.tracefs()}/events/{point.target}/{point.function}/id"
+        try:
+            with open(path, "rb", buffering=0) as file:
+                id = int(file.read(32))
+        except FileNotFoundError:
+            raise AttachError(
+                f"attach {_name(point)}: no such tracepoint",
+                probe=_name(point),
+                errno=2,
+                operation=f"open {path}",
+                hint=f"osmia list 'tracepoint:*:*{point.function}*'",
+            ) from None
+        except OSError as error:
+            raise attach_error(point, error.errno or 5, f"open {path}") from None
+        _tracepoint_ids[key] = id
+    return id
+
+
+def _tracepoint(program: Program, point: AttachPoint) -> Link:
+    event = syscalls.perf_event_open(
+        type=syscalls.TYPE_TRACEPOINT, config=tracepoint_id(point), period=1, cpu=online_cpus()[0]
+    )
+    if event == -2:
+        _tracepoint_ids.pop((point.target, point.function), None)
+    return on_event(program, point, [_checked(point, event, "perf_event_open")])
+
+
+def _raw_tracepoint(program: Program, point: AttachPoint) -> Link:
+    if program.type == TRACING:
+        return _tracing(program, point)
+    fd = syscalls.raw_tracepoint_open(program.fd, point.function, point.cookie)
+    if fd == -22 and point.cookie and syscalls.kernel_version() < (6, 10, 0):
+        raise NotSupported(
+            f"attach {_name(point)}: raw tracepoints take no cookie here",
+            feature="cookie of raw tracepoints",
+            since="6.10",
+        )
+    return Link(point, program, "link", (_checked(point, fd, "bpf(BPF_RAW_TRACEPOINT_OPEN)"),))
+
+
+def _tracing(program: Program, point: AttachPoint) -> Link:
+    fd = syscalls.link_tracing(program.fd, program.attach_type, point.cookie)
+    return Link(point, program, "link", (_checked(point, fd, "bpf(BPF_LINK_CREATE)"),))
+
+
+def _kprobe(program: Program, point: AttachPoint) -> Link:
+    is_return = point.provider == "kretprobe"
+    if point.functions:
+        fd = syscalls.link_kprobe_multi(program.fd, symbols=point.functions, cookies=point.cookies, is_return=is_return)
+        if fd in (-22, -95) and syscalls.kernel_version() < (5, 18, 0):
+            raise NotSupported(
+                f"attach {_name(point)}: this kernel has no kprobe_multi", feature="kprobe_multi", since="5.18"
+            )
+        return Link(point, program, "link", (_checked(point, fd, "bpf(BPF_LINK_CREATE)"),))
+    pmu = syscalls.perf_pmu("kprobe")
+    if pmu is None:
+        raise NotSupported(
+            f"attach {_name(point)}: this kernel has no kprobes for perf",
+            feature="kprobe",
+            since="4.17",
+            hint="it needs CONFIG_KPROBE_EVENTS=y; use tracepoints instead",
+        )
+    function = point.function if not point.target else f"{point.target}:{point.function}"
+    event = syscalls.perf_probe_open(
+        pmu=pmu,
+        is_return_bit=syscalls.perf_return_bit("kprobe"),
+        is_return=is_return,
+        name=None if point.address else function,
+        where=point.address or point.offset,
+        pid=-1,
+        cpu=online_cpus()[0],
+    )
+    return on_event(program, point, [_checked(point, event, "perf_event_open")])
+
+
+def _uprobe(program: Program, point: AttachPoint) -> Link:
+    is_return = point.provider == "uretprobe"
+    if point.offsets:
+        fd = syscalls.link_uprobe_multi(
+            program.fd, path=point.target, offsets=point.offsets, ref_ctr_offsets=point.ref_ctr_offsets,
+            cookies=point.cookies, is_return=is_return, pid=point.pid,
+        )  # fmt: skip
+        if fd == -22 and syscalls.kernel_version() < (6, 6, 0):
+            raise NotSupported(
+                f"attach {_name(point)}: this kernel has no uprobe_multi", feature="uprobe_multi", since="6.6"
+            )
+        return Link(point, program, "link", (_checked(point, fd, "bpf(BPF_LINK_CREATE)"),))
+    pmu = syscalls.perf_pmu("uprobe")
+    if pmu is None:
+        raise NotSupported(
+            f"attach {_name(point)}: this kernel has no uprobes for perf",
+            feature="uprobe",
+            since="4.17",
+            hint="it needs CONFIG_UPROBE_EVENTS=y",
+        )
+    event = syscalls.perf_probe_open(
+        pmu=pmu, is_return_bit=syscalls.perf_return_bit("uprobe"), is_return=is_return, name=point.target,
+        where=point.offset, pid=point.pid or -1, cpu=-1 if point.pid else online_cpus()[0],
+        ref_ctr=point.ref_ctr_offset,
+    )  # fmt: skip
+    return on_event(program, point, [_checked(point, event, "perf_event_open")])
+
+
+def _iter(program: Program, point: AttachPoint) -> Link:
+    link = Link(point, program, "link", (_checked(point, syscalls.link_iter(program.fd), "bpf(BPF_LINK_CREATE)"),))
+    if point.pin:
+        path = point.pin if point.pin.startswith("/") else f"/sys/fs/bpf/{point.pin}"
+        try:
+            link.pin(path)
+        except KernelError:
+            link.close()
+            raise
+    return link
+
+
+PROVIDERS: dict[str, Callable[[Program, AttachPoint], Link]] = {
+    "begin": _run_only,
+    "end": _run_only,
+    "self": _run_only,
+    "test": _run_only,
+    "bench": _run_only,
+    "interval": _interval,
+    "profile": _profile,
+    "tracepoint": _tracepoint,
+    "rawtracepoint": _raw_tracepoint,
+    "kprobe": _kprobe,
+    "kretprobe": _kprobe,
+    "fentry": _tracing,
+    "fexit": _tracing,
+    "lsm": _tracing,
+    "uprobe": _uprobe,
+    "uretprobe": _uprobe,
+    "usdt": _uprobe,
+    "software": _software,
+    "hardware": _hardware,
+    "watchpoint": _watchpoint,
+    "asyncwatchpoint": _watchpoint,
+    "iter": _iter,
+}

@@ -1,0 +1,171 @@
+"""Read the verifier's log: where in the source it gave up, and why, in plain words."""
+
+from __future__ import annotations
+
+import re
+
+from .. import syscalls
+from ..errors import KernelError, NotSupported, VerifierError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..objects import LinkedProgram, ProgramSpec
+
+# Pattern of the verifier's message -> what it means, what to do. First match wins; texts are those of 5.4 to 6.18.
+REASONS: tuple[tuple[str, str, str], ...] = (
+    (r"invalid access to map value, value_size=(\d+) off=(-?\d+) size=(\d+)",
+     "{3} bytes at offset {2} of a map value of {1} bytes are read or written: out of bounds",
+     "check the index against the size before the access"),
+    (r"invalid access to packet", "packet data is used without comparing it with data_end first",
+     "test `data + size > data_end` right before the access"),
+    (r"invalid access to memory, mem_size=(\d+) off=(-?\d+) size=(\d+)",
+     "{3} bytes at offset {2} of {1} bytes of memory are used: out of bounds", "check the index first"),
+    (r"invalid mem access '\w*_or_null'",
+     "a pointer that may be null is used", "compare it with null first"),
+    (r"invalid mem access '(?:inv|scalar)'", "a number is used as a pointer",
+     "read kernel or user memory with bpf_probe_read_kernel or bpf_probe_read_user"),
+    (r"R(\d+) !read_ok", "a value is read that was never set on this path", "set the variable on all paths"),
+    (r"invalid (?:indirect )?(?:read|access) from stack|invalid read from stack",
+     "stack memory is read that was not written, or outside of the 512 bytes", "set the whole buffer to zero first"),
+    (r"combined stack size of \d+ calls is (\d+)", "the stack of the call chain is {1} bytes, 512 are allowed",
+     "use smaller variables, or keep large data in a per-CPU map"),
+    (r"(?:write|invalid) .*stack .*off=", "the access lies outside of the stack's 512 bytes", "check the offset"),
+    (r"BPF program is too large\. Processed (\d+) insn|too many (?:insns|states)|"
+     r"The sequence of \d+ jumps is too complex",
+     "the program is too complex: the verifier gave up walking all its paths",
+     "use fewer branches, shorter loops or bpf_loop, or split the program"),
+    (r"infinite loop detected", "a loop has no end that the verifier can see",
+     "count with a variable that changes every turn and has a fixed limit"),
+    (r"back-edge from insn", "loops are not allowed here", "unroll the loop; bounded loops need Linux 5.3"),
+    (r"unknown func (?:(\w+)#)?(\d+)|invalid func (?:(\w+)#)?(\d+)", "this kernel has no such helper",
+     "a newer kernel is needed: osmia doctor lists what this one has"),
+    (r"program of this type cannot use helper ([\w#]+)|cannot use helper ([\w#]+)",
+     "programs of this type may not call the helper {1}", "use another probe type or another helper"),
+    (r"cannot call GPL-restricted function from non-GPL compatible program", "the helper is for GPL programs only",
+     "declare the license GPL"),
+    (r"R(\d+) min value is negative",
+     "an index or size may be negative", "make it unsigned, or check that it is >= 0"),
+    (r"R(\d+) unbounded memory access|unbounded variable-offset|"
+     r"R(\d+) max value is outside of the allowed memory range",
+     "an index or size has no upper limit that the verifier can see", "limit it, with `if (i < N)` or a bit mask"),
+    (r"math between (\w+) pointer and|pointer arithmetic (?:on|with) (\w+)",
+     "arithmetic on a pointer that does not allow it", "compute the offset first, as a number, and check it"),
+    (r"R(\d+) type=(\S+) expected=(\S+)", "argument {1} of the helper is {2}, wanted is {3}",
+     "pass a pointer of the right kind"),
+    (r"Unreleased reference|reference leak", "something acquired is not released on every path",
+     "release it (put, submit, discard) on all paths, errors too"),
+    (r"At program exit the register R0 has|R0 has value",
+     "the return value is outside of what this program type may return",
+     "return 0, or a value that the type allows"),
+    (r"dereference of modified (\w+) ptr", "a context pointer is used after arithmetic on it",
+     "read the field directly from the context"),
+    (r"invalid bpf_context access off=(\d+) size=(\d+)",
+     "the context has no field of {2} bytes at offset {1} that a program may use here",
+     "use a field that this hook has"),
+    (r"unreachable insn|jump out of range|last insn is not an exit",
+     "the code has parts that are never reached or run off its end",
+     "this is a fault of the compiler: please report it"),
+    (r"misaligned (?:stack|value|packet|context) access", "the access is not aligned to its size",
+     "align the field, or read it byte by byte"),
+    (r"leaks addr|R\d leaks|pointer comparison prohibited", "a kernel address would leak to user space",
+     "run with CAP_PERFMON"),
+    (r"calling kernel function (\w+) is not allowed", "the kfunc {1} is not allowed for this program type",
+     "use another program type"),
+    (r"only read from bpf_array is supported|write into map forbidden", "the map is read-only", "write to another map"),
+    (r"sleepable|might sleep|only sleepable", "a sleeping function is called where sleeping is not allowed",
+     "mark the program sleepable (section suffix .s), where the hook allows it"),
+    (r"attach_btf_id|Attach_to|attach to", "the kernel cannot attach such a program to this function",
+     "see `osmia list` for what can be probed"),
+)  # fmt: skip
+
+_NOISE = ("processed ", "verification time", "stack depth", "peak_states", "mark_precise", "from ", "; ")
+_PLACE = re.compile(r"^; (.*?) @ (.+):(\d+)$", re.M)
+_INSN = re.compile(r"^(\d+): \([0-9a-f]{2}\)", re.M)
+
+
+def message(log: str) -> str:
+    """The verifier's own last words: the last line that is no instruction, state or statistics."""
+    fallback = ""
+    for line in reversed(log.splitlines()):
+        text = line.strip()
+        if not text or text.startswith(_NOISE) or re.match(r"(max_states_per|total_states|R\d+(_w)?=|\d+: )", text):
+            continue
+        if text.endswith(":") or re.match(r"(func#|Func#|Validating|Live regs|arg#\d+ reference type)", text):
+            fallback = fallback or text
+            continue
+        return text
+    return fallback
+
+
+def reason(text: str) -> tuple[str, str]:
+    """(plain words, remedy) for a verifier message; empty strings when it is not a known one."""
+    for pattern, plain, remedy in REASONS:
+        match = re.search(pattern, text)
+        if match:
+            found = (match.group(0), *(g or "" for g in match.groups()), *[""] * 4)
+            return plain.format(*found), remedy
+    return "", ""
+
+
+def place(log: str, linked: LinkedProgram | None) -> tuple[str, int, str]:
+    """(file, line, source line) where the verifier stopped; ("", 0, "") when nothing tells."""
+    matches = _PLACE.findall(log)
+    stopped = _INSN.findall(log)
+    if linked is not None and linked.lines and stopped:
+        at = int(stopped[-1])
+        before = [line for line in linked.lines if line.insn <= at]
+        if before:
+            last = max(before, key=lambda line: line.insn)
+            return last.file, last.line, last.text
+    if matches:
+        text, file, line = matches[-1]
+        return file, int(line), text
+    return "", 0, ""
+
+
+# enum bpf_prog_type: what needs CAP_NET_ADMIN, and what needs CAP_PERFMON, beside CAP_BPF (is_net_admin_prog_type)
+_NET = (1, 3, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 21, 22, 23, 25, 30, 32)
+_PERF = (2, 5, 7, 17, 24, 26, 28, 29)
+
+
+def load_error(spec: ProgramSpec, linked: LinkedProgram | None, errno: int, log: str) -> KernelError | NotSupported:
+    """The error for a program that BPF_PROG_LOAD refused."""
+    said = message(log)
+    if not said:
+        return _not_the_verifier(spec, errno)
+    plain, remedy = reason(said)
+    if not plain:
+        plain, remedy = next((r for r in map(reason, reversed(log.splitlines()[-12:])) if r[0]), ("", ""))
+    file, line, source = place(log, linked)
+    where = f" at {file}:{line}" if line else ""
+    cause = f"{plain}: {said}" if plain else said
+    return VerifierError(
+        f"load {spec.name}: the verifier refused it{where}: {cause}",
+        program=spec.name,
+        log=log,
+        errno=errno,
+        file=file,
+        line=line,
+        source_line=source,
+        hint=remedy,
+    )
+
+
+def _not_the_verifier(spec: ProgramSpec, errno: int) -> KernelError | NotSupported:
+    operation = "bpf(BPF_PROG_LOAD)"
+    if errno in (1, 13):
+        missing = "CAP_BPF"
+        if syscalls.has_capability("CAP_BPF"):
+            missing = "CAP_NET_ADMIN" if spec.type in _NET else "CAP_PERFMON"
+        return syscalls.explain(operation, errno, spec.name, missing)
+    if errno in (22, 95, 524):
+        from ._features import program_type_support
+
+        lacking = program_type_support(spec.type)
+        if lacking:
+            return NotSupported(
+                f"load {spec.name}: this kernel has no programs of type {lacking[0]}",
+                feature=lacking[0],
+                since=lacking[1],
+            )
+    return syscalls.explain(operation, errno, spec.name)
