@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def install_pip(python: Path) -> None:
         with urllib.request.urlopen(PIP_INDEX, timeout=60) as answer:
             files = json.load(answer)["urls"]
         wheel = next(f for f in files if f["packagetype"] == "bdist_wheel")
-        with urllib.request.urlopen(wheel["url"], timeout=60) as answer:
+        with urllib.request.urlopen(urllib.parse.urljoin(PIP_INDEX, wheel["url"]), timeout=60) as answer:
             content = answer.read()
     except OSError as e:
         sys.exit(f"fetch pip from PyPI: {e} (apt-get install python3-venv does without)")
