@@ -1,0 +1,77 @@
+"""User addresses of any process to names."""
+
+from __future__ import annotations
+
+from ..errors import SymbolError
+from ._process import ProcessSymbols, start_time
+from ._symbol import UNKNOWN, Symbol
+from ._tables import Tables, file_symbol
+
+
+class UserSymbols:
+    """Symbols of many processes, which share the tables of their files. A context manager.
+
+    `capture` remembers what a process has mapped, so that its addresses resolve after it has ended. At most `limit`
+    processes are remembered, the least used forgotten first. `readable` demangles C++ and Rust names.
+    """
+
+    def __init__(self, limit: int = 1024, *, readable: bool = True) -> None:
+        self._limit = limit
+        self._readable = readable
+        self._tables = Tables()
+        self._processes: dict[int, ProcessSymbols] = {}
+
+    def __enter__(self) -> UserSymbols:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget all processes and close their files; more than once does no harm."""
+        self._processes.clear()
+        self._tables.close()
+
+    def capture(self, pid: int) -> ProcessSymbols | None:
+        """Remember the process's mappings if they are not known yet; None if it has ended or cannot be read."""
+        known = self._processes.pop(pid, None)
+        if known is None:
+            known = self._new(pid)
+        if known is not None:
+            self._processes[pid] = known  # the last used is last
+        return known
+
+    def _new(self, pid: int) -> ProcessSymbols | None:
+        try:
+            process = ProcessSymbols(pid, self._tables, readable=self._readable)
+        except SymbolError:
+            return None
+        if len(self._processes) >= self._limit:
+            self._processes.pop(next(iter(self._processes)))
+        return process
+
+    def refresh(self, pid: int) -> bool:
+        """Read a process's mappings again: it called exec, or its number went to a new process. False if it ended."""
+        known = self._processes.get(pid)
+        if known is not None and known.alive:
+            return known.refresh()
+        if not start_time(pid):
+            return False
+        self._processes.pop(pid, None)
+        return self.capture(pid) is not None
+
+    def resolve(self, pid: int, address: int) -> Symbol:
+        """The function at a runtime address of a process; a Symbol without a name where none is known."""
+        process = self.capture(pid)
+        return process.resolve(address) if process is not None else UNKNOWN
+
+    def address_of(self, target: int | str, name: str) -> int:
+        """Address of a symbol: at run time in process `target`, or as the file at that path lays it out. 0: none."""
+        if isinstance(target, str):
+            return file_symbol(target, name)[0]
+        process = self.capture(target)
+        return process.address_of(name) if process is not None else 0
+
+    def size_of(self, path: str, name: str) -> int:
+        """Bytes of a symbol of a file, 0 if it has none or its table does not say."""
+        return file_symbol(path, name)[1]
