@@ -66,15 +66,18 @@ class Layout:
 
     def _misplaced(self, m: Member, align: int) -> bool:
         if m.bit_size:
-            unit = 8 * self.btf.size_of(m.type_id)
+            unit = self._storage_bits(m)
             return m.bit_offset % unit + m.bit_size > unit
         return m.bit_offset % (8 * align) != 0
+
+    def _storage_bits(self, m: Member) -> int:
+        return 8 * self.btf.size_of(m.type_id) or 8
 
     def padding_before(self, m: Member, at: int, packed: bool) -> list[str]:
         """Lines of C between bit `at` and the member, where the compiler would not leave that gap by itself."""
         unit = 8 * (1 if packed else self.align_of(m.type_id))
         if m.bit_size:
-            storage = 8 * self.btf.size_of(m.type_id)
+            storage = self._storage_bits(m)
             fits = packed or at % storage + m.bit_size <= storage
             natural = at if fits else -(-at // storage) * storage
         else:
