@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._args import Arg, describe_args
     from ._list import list_probes, list_rows, row_args, row_name
+    from ._syscalls import syscall_names
 
 _LAZY = {
     "Arg": "_args",
@@ -22,6 +23,7 @@ _LAZY = {
     "list_rows": "_list",
     "row_args": "_list",
     "row_name": "_list",
+    "syscall_names": "_syscalls",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "parse_probe",
     "row_args",
     "row_name",
+    "syscall_names",
 ]
 
 

@@ -132,7 +132,7 @@ class Catalogue:
         return ["vmlinux", *(name for name in names if name != "vmlinux")]
 
     def func_id(self, name: str, module: str = "") -> int | None:
-        """BTF id of a function of the kernel or of one module: searched for at first, from an index when asked often."""
+        """BTF id of a function of the kernel or of one module; from an index once it is asked often."""
         btf = self.module_btf(module)
         if btf is None:
             return None
