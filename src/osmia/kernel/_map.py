@@ -175,8 +175,11 @@ class Map:
     def _split(self, *, delete: bool) -> Iterator[tuple[bytes, bytes]]:
         key_size, size = self.key_size, self.row_size
         for keys, values, count in self.batches(delete=delete):
-            for i in range(count):
-                yield keys[i * key_size : (i + 1) * key_size], values[i * size : (i + 1) * size]
+            # Lists and zip: half the time of slicing in the generator.
+            yield from zip(
+                [keys[at : at + key_size] for at in range(0, count * key_size, key_size)],
+                [values[at : at + size] for at in range(0, count * size, size)],
+            )
 
     def keys(self) -> Iterator[bytes]:
         """All keys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import syscalls
 from ..errors import KernelError, ObjectError, OsmiaError
 from ._attach import attach
+from ._close import close_links
 from ._kernel_types import KernelTypes
 from ._load import BtfData, create_map, fill_map, fill_references, link_program, load_program
 from ._map import Map
@@ -86,12 +87,6 @@ class LoadedObject:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def close_links(links: list[Link]) -> None:
-    """Detach many."""
-    for link in links:
-        link.close()
 
 
 class KernelTarget:
