@@ -48,9 +48,13 @@ class Module:
         self._globals[name] = f'{symbol} = dso_local global [8 x i8] zeroinitializer, section ".maps", align 8'
         return symbol
 
-    def zeroed(self, name: str, size: int) -> str:
-        """Address of `size` zero bytes in `.rodata`."""
-        return self.constant(bytes(size), name)
+    def variable(self, name: str, size: int, section: str) -> str:
+        """Address of `size` zero bytes that programs and user space share, in a data section of their own."""
+        symbol = "@" + _quote(name)
+        self._globals[symbol] = (
+            f'{symbol} = dso_local global [{size} x i8] zeroinitializer, section "{section}", align 8'
+        )
+        return symbol
 
     def constant(self, data: bytes, name: str = "") -> str:
         """Address of read-only bytes (kernel 5.2 and later: direct map values)."""
@@ -66,6 +70,13 @@ class Module:
 
     def declare(self, name: str, text: str) -> None:
         self._declared.setdefault(name, text)
+
+    def kernel_symbol(self, name: str, *, typed: bool = False) -> str:
+        """Address of a kernel symbol: a `ksym` relocation; `typed` ones keep their BTF type (per-CPU variables)."""
+        symbol = "@" + _quote(name)
+        section = ".ksyms.typed" if typed else ".ksyms"
+        self._globals.setdefault("ksym " + name, f'{symbol} = external global i8, section "{section}"')
+        return symbol
 
     def kfunc(self, name: str, signature: str) -> None:
         """Declare a kernel function; a call of it becomes a `kfunc` relocation. `signature`: "i64 (ptr, i32)"."""
@@ -136,12 +147,14 @@ class Function:
         self.values = 0  # temporaries made
         self.line, self.col = line, 0
         self._allocas: list[str] = []
+        self.prologue: list[str] = []  # lines between the allocas and the body, written last by who needs them
         self._lines: list[str] = []
         self._labels = 0
         self._ended = False
         self._scope = module._subprogram(name, line) if module.debug else 0
         self._dbg = ""
         self.at(line, 1)
+        self.first_location = self._dbg  # for what is written into the prologue
 
     # ---- place
 
@@ -368,7 +381,7 @@ class Function:
         section = f' section "{self.section}"' if self.section else ""
         tail = [] if self._ended else [f"  ret i64 0{self._dbg}"]
         head = f"define {linkage} i64 @{_quote(self.name)}({arguments}) #0{section}{debug} {{"
-        return "\n".join([head, "entry:", *self._allocas, *self._lines, *tail, "}"])
+        return "\n".join([head, "entry:", *self._allocas, *self.prologue, *self._lines, *tail, "}"])
 
 
 def _is_number(text: str) -> bool:

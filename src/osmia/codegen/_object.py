@@ -85,13 +85,13 @@ class ObjectReader:
             imm = unpack_from("<i", code, offset + 4)[0]
             target = (shndx, value if info & 15 == 2 else (imm + 1) * 8)
             return Relocation(insn, "call", functions[target])
-        if section is None:
-            raise CodegenError(f"link {name}: undefined symbol")
+        if section is None:  # undefined here: the kernel's
+            return Relocation(insn, "ksym", name)
         imm = unpack_from("<I", code, offset + 4)[0]
         if section.name == ".maps":
             return Relocation(insn, "map", name)
-        if section.name == ".rodata":
-            return Relocation(insn, "map_value", ".rodata", value + imm)
+        if section.name.startswith((".rodata", ".data", ".bss")):
+            return Relocation(insn, "map_value", section.name, value + imm)
         if (shndx, value + imm) in functions:
             return Relocation(insn, "func", functions[shndx, value + imm])
         raise CodegenError(f"link {name or section.name}: unexpected reference at instruction {insn}")

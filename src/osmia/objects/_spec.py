@@ -157,7 +157,12 @@ class Object(Data):
 
     `btf` is raw little-endian BTF of the object itself. `subprograms` are functions that programs call; `link` appends
     the reachable ones.
-    `maps_format`, `events` and `settings` describe, for the session, what the programs produce.
+    `map_formats`, `events` and `settings` describe, for the session, what the programs produce.
+    `loss` names an array with one value, u64 counters that programs add to: one for each of `probe_names` (events lost
+    there since the ring was full), then one for each of `map_formats` (updates refused since the map was full), then one
+    for stacks lost to collisions in a stack trace map.
+    A map named ".data.start" holds, if it is there, u64 CLOCK_BOOTTIME nanoseconds at the start and u64 TAI minus boot
+    time; the session writes it before the first program runs.
     """
 
     programs: tuple[ProgramSpec, ...]
@@ -170,6 +175,6 @@ class Object(Data):
     map_formats: tuple[MapFormat, ...] = ()
     events: tuple[EventFormat, ...] = ()
     ring: str = ""  # name of the ring buffer (or perf event array) map that carries `events`
-    loss: str = ""  # name of the per-CPU array of u64 loss counters, one per probe name in `probe_names`
+    loss: str = ""  # name of the map of loss counters, see below
     probe_names: tuple[str, ...] = ()
     settings: tuple[tuple[str, int | str], ...] = ()  # config variables that the session reads

@@ -1,0 +1,198 @@
+"""The remaining functions: stacks, symbols, addresses, conversions, signals."""
+
+from __future__ import annotations
+
+from .. import ast
+from ..types import BPF, USER, Type
+from ._context import STRUCT, _need, user_symbol
+from ._layout import size_of, stack_map
+from ._memory import address_of, copy, in_memory, read_raw, read_space, zero
+from ._program import BUILTINS, CALLS, Program, Value
+
+AF_INET, AF_INET6 = "2", "10"
+_NONE = Type("none")
+_USER_STACK = "256"
+
+
+def _stack(p: Program, e: ast.Name | ast.Call) -> Value:
+    """kstack, ustack: the id that bpf_get_stackid gives, for user stacks with the process."""
+    f = p.f
+    t = e.type
+    p.script.need_stack_map(t)
+    name = stack_map(t)
+    flags = _USER_STACK if t.kind == "ustack" else "0"
+    found = f.helper(27, f"ptr {p.context_pointer()}", f"ptr {p.module.map(name)}", flags)
+    to = f.alloca(16 if t.kind == "ustack" else 8)
+    f.store(found, to)
+    if t.kind == "ustack":
+        f.store(f.op("lshr", f.helper(14), "32"), f.gep(to, 8))
+    p.script.count_stack_collision(p, found)
+    return Value(t, to, BPF)
+
+
+def _first(p: Program, e: ast.Call) -> ast.Expr:
+    if not e.args or isinstance(e.args[0], ast.TypeName):
+        raise p.error(f"{e.name}() takes a value", e)
+    return e.args[0]
+
+
+def _convert(p: Program, e: ast.Call) -> Value:
+    """A number that user space prints as something else: ksym, cgroup_path, strerror, syscall_name, ..."""
+    return Value(e.type, p.integer(_first(p, e)))
+
+
+def _usym(p: Program, e: ast.Call) -> Value:
+    return user_symbol(p, p.integer(_first(p, e)), e.type)
+
+
+def _strftime(p: Program, e: ast.Call) -> Value:
+    node = e.args[1]
+    if isinstance(node, ast.TypeName):
+        raise p.error("strftime() takes a format and a time", e)
+    return Value(e.type, p.integer(node))
+
+
+def _ntop(p: Program, e: ast.Call) -> Value:
+    """ntop([family,] address): u64 family, 16 bytes of address."""
+    f = p.f
+    node = e.args[-1]
+    if isinstance(node, ast.TypeName):
+        raise p.error("ntop() takes an address", e)
+    to = f.alloca(24)
+    f.fill_zero(to, 24)
+    value = p.expr(node)
+    if value.type.in_register and value.type.kind != "pointer":
+        f.store(value.reg, f.gep(to, 8), 4)
+        default = AF_INET
+        size = 4
+    else:
+        size = 16 if value.type.kind == "pointer" else min(16, size_of(value.type))
+        where = value.reg if value.type.in_register else ""
+        if value.space == BPF and not value.type.in_register:
+            copy(p, f.gep(to, 8), in_memory(p, value), size, 1)
+        else:
+            space = read_space(value) if not value.type.in_register else (value.type.space or "kernel")
+            read_raw(p, USER if space == USER else "kernel", f.gep(to, 8), size, where or address_of(p, value))
+        default = AF_INET if size == 4 else AF_INET6
+    family = p.integer(e.args[0]) if len(e.args) > 1 and isinstance(e.args[0], ast.Expr) else default
+    f.store(family, to)
+    return Value(e.type, to, BPF)
+
+
+def _macaddr(p: Program, e: ast.Call) -> Value:
+    value = p.expr(_first(p, e))
+    to = p.f.alloca(8)
+    if value.type.in_register:
+        space = value.type.space if value.type.kind == "pointer" else "kernel"
+        read_raw(p, space, to, 6, value.reg)
+    elif value.space == BPF:
+        copy(p, to, value.reg, 6, 1)
+    else:
+        read_raw(p, read_space(value), to, 6, address_of(p, value))
+    return Value(e.type, to, BPF)
+
+
+def _bswap(p: Program, e: ast.Call) -> Value:
+    node = _first(p, e)
+    size = size_of(node.type)
+    value = p.integer(node)
+    return Value(e.type, value if size == 1 else p.f.byte_swap(value, size))
+
+
+def _kaddr(p: Program, e: ast.Call) -> Value:
+    """The address of a kernel symbol, filled in when the program is loaded (it moves with every boot)."""
+    name = _first(p, e)
+    if not isinstance(name, ast.String):
+        raise p.error("kaddr() takes the name of a symbol", e)
+    return Value(e.type, p.f.to_int(p.module.kernel_symbol(name.value)))
+
+
+def _uaddr(p: Program, e: ast.Call) -> Value:
+    name = _first(p, e)
+    if not isinstance(name, ast.String):
+        raise p.error("uaddr() takes the name of a symbol", e)
+    return Value(e.type, str(p.script.user_address(p, name.value, e)))
+
+
+def _percpu_kaddr(p: Program, e: ast.Call) -> Value:
+    """Address of a per-CPU variable: its offset plus the CPU's base."""
+    name = _first(p, e)
+    if not isinstance(name, ast.String):
+        raise p.error("percpu_kaddr() takes the name of a symbol", e)
+    f = p.f
+    symbol = p.module.kernel_symbol(name.value, typed=True)
+    if len(e.args) > 1 and isinstance(e.args[1], ast.Expr):
+        found = f.helper(153, f"ptr {symbol}", p.integer(e.args[1]), returns="ptr")
+    else:
+        found = f.helper(154, f"ptr {symbol}", returns="ptr")
+    return Value(e.type, f.to_int(found))
+
+
+def _kptr(p: Program, e: ast.Call) -> Value:
+    value = p.expr(_first(p, e))
+    if value.type.in_register:
+        return Value(e.type, value.reg)
+    return Value(e.type, address_of(p, value))
+
+
+def _signal(p: Program, e: ast.Call) -> Value:
+    number = p.integer(_first(p, e))
+    helper = 109 if e.name == "signal" else _need(p, "send_signal_thread", e)
+    p.f.helper(helper, number)
+    return Value(_NONE, "")
+
+
+def _override(p: Program, e: ast.Call) -> Value:
+    p.f.helper(58, f"ptr {p.context_pointer()}", p.integer(_first(p, e)))
+    return Value(_NONE, "")
+
+
+def _socket_cookie(p: Program, e: ast.Call) -> Value:
+    from ._memory import load_scalar
+
+    btf = p.script.btf(e)
+    sock = btf.find("sock_common", STRUCT)
+    found = btf.field(sock, "skc_cookie") if sock is not None else None
+    if found is None:
+        raise p.error("the kernel's BTF has no sock_common.skc_cookie", e)
+    base = Value(Type("struct", 8), p.integer(_first(p, e)), "kernel")
+    return Value(e.type, load_scalar(p, base, int(found[0]) // 8, Type("int", 8)))
+
+
+def _path(p: Program, e: ast.Call) -> Value:
+    """path(struct path *): bpf_d_path, in the few functions where the kernel allows it."""
+    to = p.stack_or_scratch(e.type.size)
+    zero(p, to, min(8, e.type.size), 1)
+    value = p.expr(_first(p, e))
+    address = value.reg if value.type.in_register else address_of(p, value)
+    p.f.helper(_need(p, "d_path", e), f"ptr {p.f.to_pointer(address)}", f"ptr {to}", str(e.type.size))
+    return Value(e.type, to, BPF)
+
+
+BUILTINS.update({"kstack": _stack, "ustack": _stack})
+CALLS.update(
+    {
+        "kstack": _stack,
+        "ustack": _stack,
+        "ksym": _convert,
+        "usym": _usym,
+        "cgroup_path": _convert,
+        "strerror": _convert,
+        "signal_name": _convert,
+        "syscall_name": _convert,
+        "strftime": _strftime,
+        "ntop": _ntop,
+        "macaddr": _macaddr,
+        "bswap": _bswap,
+        "kaddr": _kaddr,
+        "uaddr": _uaddr,
+        "percpu_kaddr": _percpu_kaddr,
+        "kptr": _kptr,
+        "uptr": _kptr,
+        "signal": _signal,
+        "signal_thread": _signal,
+        "override": _override,
+        "socket_cookie": _socket_cookie,
+        "path": _path,
+    }
+)

@@ -1,0 +1,178 @@
+"""Reading, copying and zeroing memory of every space, and moving values between registers and memory."""
+
+from __future__ import annotations
+
+from .. import ast
+from ..types import BPF, CONTEXT, KERNEL, USER, Type
+from ._layout import has_padding, size_of, tuple_layout
+from ._program import Program, Value
+
+INLINE = 128  # bytes that are copied or zeroed by instructions; more goes through a helper
+
+
+def zero(p: Program, pointer: str, size: int, align: int = 8) -> None:
+    if size <= INLINE:
+        p.f.fill_zero(pointer, size, align)
+    else:
+        read_raw(p, KERNEL, pointer, size, p.f.to_int(p.zero_constant(size)))
+
+
+def copy(p: Program, to: str, source: str, size: int, align: int = 8) -> None:
+    """Copy between two places that the program may access directly."""
+    if size <= INLINE:
+        p.f.copy(to, source, size, align)
+    else:
+        read_raw(p, KERNEL, to, size, p.f.to_int(source))
+
+
+def read_raw(p: Program, space: str, to: str, size: int | str, address: str) -> str:
+    """bpf_probe_read_{kernel,user}: returns the helper's result; on failure the kernel zeroes the destination."""
+    number = p.features.probe_read(space == USER)
+    return p.f.helper(number, f"ptr {to}", str(size), address)
+
+
+def read_string(p: Program, space: str, to: str, size: int | str, address: str) -> str:
+    """bpf_probe_read_{kernel,user}_str: at most `size` bytes with the final NUL; the result counts them, or is negative."""
+    number = p.features.probe_read_str(space == USER)
+    return p.f.helper(number, f"ptr {to}", str(size), address)
+
+
+def load_scalar(p: Program, base: Value, offset: int, t: Type) -> str:
+    """The number or pointer of type `t` at `base` + offset."""
+    size, f = size_of(t), p.f
+    if base.space == CONTEXT:
+        return f.load_context(p.context_pointer(), base.offset + offset, size, t.signed)
+    if base.space == BPF:
+        return f.load(f.gep(base.reg, offset), size, t.signed, align=1 if offset % size else 0)
+    slot = f.alloca(8)
+    address = f.op("add", base.reg, str(offset)) if offset else base.reg
+    read_raw(p, base.space, slot, size, address)
+    return f.load(slot, size, t.signed)
+
+
+def address_of(p: Program, value: Value) -> str:
+    """The address (i64) of a value in memory."""
+    if value.space == CONTEXT:
+        base = p.f.to_int(p.context_pointer())
+        return p.f.op("add", base, str(value.offset)) if value.offset else base
+    return p.f.to_int(value.reg) if value.space == BPF else value.reg
+
+
+def at_offset(p: Program, base: Value, offset: int, t: Type) -> Value:
+    """The value of type `t` that lies `offset` bytes into `base`: loaded when it fits a register."""
+    if t.in_register:
+        return Value(t, load_scalar(p, base, offset, t))
+    if base.space == CONTEXT:
+        return Value(t, "", CONTEXT, offset=base.offset + offset)
+    if base.space == BPF:
+        return Value(t, p.f.gep(base.reg, offset), BPF)
+    return Value(t, p.f.op("add", base.reg, str(offset)) if offset else base.reg, base.space)
+
+
+def read_space(value: Value) -> str:
+    """The space for the helpers that read it: the context and our own memory are kernel memory."""
+    return USER if value.space == USER else KERNEL
+
+
+def store(p: Program, value: Value, to: str, t: Type, *, pad: bool = False) -> None:
+    """Write a value to memory as type `t`. With `pad` every byte after a string's end is zero (map keys)."""
+    f = p.f
+    if t.in_register:
+        f.store(value.reg, to, size_of(t))
+    elif t.kind == "string":
+        _store_string(p, value, to, t.size, pad)
+    elif t.kind in ("tuple", "record") and t != value.type:
+        _store_tuple(p, value, to, t, pad)
+    elif value.space == BPF:
+        copy(p, to, value.reg, min(size_of(t), value.size), _align(t))
+    else:
+        read_raw(p, read_space(value), to, size_of(t), address_of(p, value))
+
+
+def _align(t: Type) -> int:
+    return 8 if t.kind in ("kstack", "ustack", "usym", "inet", "avg", "stats", "min", "max") else 1
+
+
+def _store_string(p: Program, value: Value, to: str, size: int, pad: bool) -> None:
+    f = p.f
+    if value.text is not None:
+        _store_bytes(p, (value.text[: size - 1] + b"\0").ljust(size if pad else 0, b"\0")[:size], to)
+        return
+    if value.space == BPF and (value.padded or not pad):
+        n = min(size, value.size)
+        copy(p, to, value.reg, n, 1)
+        if n < size:
+            zero(p, f.gep(to, n), size - n, 1) if pad else f.store("0", f.gep(to, n), 1)
+        else:
+            f.store("0", f.gep(to, size - 1), 1)
+        return
+    if pad:
+        zero(p, to, size, 1)
+    else:
+        f.store("0", to, 1)
+    read_string(
+        p, read_space(value), to, min(size, value.size) if value.type.kind == "string" else size, address_of(p, value)
+    )
+
+
+def _store_bytes(p: Program, data: bytes, to: str) -> None:
+    """Write constant bytes: by immediate stores, or copied from read-only data when there are many."""
+    if len(data) > 64:
+        copy(p, to, p.module.constant(data.ljust(-(-len(data) // 8) * 8, b"\0")), len(data), 1)
+        return
+    at = 0
+    while at < len(data):
+        width = next(w for w in (8, 4, 2, 1) if at + w <= len(data))
+        number = int.from_bytes(data[at : at + width], "little", signed=width == 8)
+        p.f.store(str(number), p.f.gep(to, at), width, align=1)
+        at += width
+
+
+def _store_tuple(p: Program, value: Value, to: str, t: Type, pad: bool) -> None:
+    """Element by element: the element types differ (a wider integer, a longer string)."""
+    if pad and has_padding(t):
+        zero(p, to, size_of(t))
+    theirs, _ = tuple_layout(value.type)
+    ours, _ = tuple_layout(t)
+    for from_type, to_type, source, target in zip(value.type.elements, t.elements, theirs, ours):
+        store(p, at_offset(p, value, source, from_type), p.f.gep(to, target), to_type, pad=pad)
+
+
+def in_memory(p: Program, value: Value, t: Type | None = None, *, pad: bool = False) -> str:
+    """A pointer to the value in memory that the program may pass to helpers."""
+    t = t or value.type
+    if value.space == BPF and not t.in_register and t == value.type and value.text is None:
+        if not pad or (t.kind == "string" and value.padded) or t.kind in ("kstack", "ustack", "usym", "inet", "mac"):
+            return value.reg
+    to = p.stack_or_scratch(size_of(t))
+    if pad and has_padding(t):
+        zero(p, to, size_of(t))
+    store(p, value, to, t, pad=pad)
+    return to
+
+
+def build(p: Program, node: ast.Expr, to: str, t: Type, *, pad: bool = False) -> None:
+    """Evaluate an expression straight into memory, without a temporary where its kind allows."""
+    if isinstance(node, ast.TupleLiteral | ast.RecordLiteral) and t.kind in ("tuple", "record"):
+        if pad and has_padding(t):
+            zero(p, to, size_of(t))
+        offsets, _ = tuple_layout(t)
+        for item, offset, element in zip(node.items, offsets, t.elements):
+            build(p, item, p.f.gep(to, offset), element, pad=pad)
+        return
+    if isinstance(node, ast.Call):
+        writer = INTO.get(node.name)
+        if writer and writer(p, node, to, t, pad):
+            return
+    if isinstance(node, ast.Name) and node.name == "comm" and t.kind == "string" and t.size == 16:
+        p.f.helper(16, f"ptr {to}", "16")
+        return
+    store(p, p.expr(node), to, t, pad=pad)
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Calls that write their result where it is wanted: name -> writer(program, call, pointer, type, pad), False to decline.
+INTO: dict[str, Callable[[Program, ast.Call, str, Type, bool], bool]] = {}

@@ -1,0 +1,256 @@
+"""The state of lowering one probe to one BPF program, and values while they are computed."""
+
+from __future__ import annotations
+
+from ....codegen import Function
+from ....errors import CodegenError
+from .. import ast
+from ..types import BPF, CONTEXT, Type
+from ._layout import size_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..checked import CheckedProbe
+    from ._script import ScriptLowering
+
+
+class Value:
+    """A computed value.
+
+    `type.in_register`: `reg` is the 64-bit value, sign- or zero-extended by its type.
+    Otherwise it lies in memory: space "bpf": `reg` is an LLVM pointer that the program may use directly;
+    "kernel", "user": `reg` is an address (i64) to read from; "ctx": `offset` bytes into the program's context.
+    `size` is how many bytes are really there when that differs from the type's (string literals).
+    """
+
+    __slots__ = ("offset", "padded", "reg", "size", "space", "text", "type")
+
+    def __init__(
+        self, type: Type, reg: str, space: str = BPF, *, offset: int = 0, size: int = 0, text: bytes | None = None,
+        padded: bool = False,
+    ) -> None:  # fmt: skip
+        self.type = type
+        self.reg = reg
+        self.space = space
+        self.offset = offset
+        self.size = size or size_of(type)
+        self.text = text  # a string literal's bytes
+        self.padded = padded  # bytes after a string's end are zero
+
+
+class Loop:
+    """Where `break` and `continue` go: labels, or (in a callback) return values."""
+
+    __slots__ = ("break_to", "continue_to", "in_callback")
+
+    def __init__(self, break_to: str, continue_to: str, in_callback: bool) -> None:
+        self.break_to = break_to
+        self.continue_to = continue_to
+        self.in_callback = in_callback
+
+
+class Program:
+    """One program under construction.
+
+    Variables live in `frame`, one block of stack whose address callbacks get, so that loop bodies share them.
+    Larger values live in this program's element of the scratch map (a per-CPU array, one element per program).
+    """
+
+    def __init__(self, script: ScriptLowering, probe: CheckedProbe, name: str, number: int) -> None:
+        self.script = script
+        self.probe = probe
+        self.name = name
+        self.number = number
+        self.module = script.module
+        self.features = script.features
+        line, _ = script.place(probe.span)
+        self.f: Function = self.module.function(name, f"p/{name}", 1, line)
+        self.loops: list[Loop] = []
+        self.callbacks = 0
+        self.in_callback = False
+        self.slots: dict[int, tuple[int, str]] = {}  # id(VariableSlot) -> (offset, "frame" | "scratch")
+        self.frame_size = 8  # the first word: the context pointer, for callbacks; then "returned"
+        self.return_at = -1
+        self.keep_size = 0  # bytes of large variables, in front of the temporaries in scratch
+        self.needs_frame = False
+        self.callback_functions: list[tuple[Function, int]] = []  # with the index of the frame's argument
+        self.scratch_used = 0  # bytes in use at this point
+        self.scratch_size = 0  # the most ever used
+        self.pending_label = ""  # where an aggregation goes on when its element cannot be had
+
+    # ---- where we are
+
+    def at(self, node: ast.Node) -> None:
+        self.f.at(*self.script.place(node.span))
+
+    def error(self, message: str, node: ast.Node, hint: str = "") -> CodegenError:
+        line, col = self.script.place(node.span)
+        return CodegenError(message, function=self.name, line=line, col=col, hint=hint)
+
+    # ---- evaluation: the handlers register themselves in these tables
+
+    def expr(self, node: ast.Expr) -> Value:
+        handler = EXPRESSIONS.get(type(node))
+        if handler is None:
+            raise self.error(f"{type(node).__name__} cannot be used here", node)
+        return handler(self, node)
+
+    def integer(self, node: ast.Expr) -> str:
+        """Evaluate an expression whose value is held in a register."""
+        value = self.expr(node)
+        if not value.type.in_register:
+            raise self.error(f"expected a number, found {value.type}", node)
+        return value.reg
+
+    def statements(self, body: list[ast.Stmt]) -> None:
+        for statement in body:
+            self.at(statement)
+            mark = self.scratch_used
+            STATEMENTS[type(statement)](self, statement)
+            if not isinstance(statement, ast.Declare):
+                self.scratch_used = mark
+
+    # ---- memory
+
+    def stack_or_scratch(self, size: int) -> str:
+        """Memory for a temporary: stack up to the config's on_stack_limit, else scratch until the statement ends."""
+        if size <= max(self.script.config.on_stack_limit, 16):
+            return self.f.alloca(size)
+        return self.scratch(size)
+
+    def scratch(self, size: int) -> str:
+        offset = self.scratch_used
+        self.scratch_used += (size + 7) & ~7
+        self.scratch_size = max(self.scratch_size, self.scratch_used)
+        self._check_scratch()
+        # %scratch is looked up at the start of the function, see `finish`.
+        return self.f.gep("%scratch", offset)
+
+    def _check_scratch(self) -> None:
+        needed = self.keep_size + self.scratch_size
+        if needed > MAX_SCRATCH:
+            raise self.f.fail(
+                f"this probe needs {needed} bytes for strings and structs; a per-CPU value has {MAX_SCRATCH}",
+                "lower max_strlen, or split the statement",
+            )
+
+    def reserve_variable(self, slot: ast.VariableSlot) -> tuple[int, str]:
+        """Where a variable lives; first use reserves the space."""
+        found = self.slots.get(id(slot))
+        if found is None:
+            size = 8 if slot.type.in_register else max(8, (size_of(slot.type) + 7) & ~7)
+            if size <= max(self.script.config.on_stack_limit, 32) and self.frame_size + size <= MAX_FRAME:
+                found = (self.frame_size, "frame")
+                self.frame_size += size
+            else:
+                found = (self.keep_size, "scratch")
+                self.keep_size += size
+                self._check_scratch()
+            self.slots[id(slot)] = found
+        return found
+
+    def variable(self, slot: ast.VariableSlot) -> str:
+        """Address of a variable's memory."""
+        offset, where = self.reserve_variable(slot)
+        if where == "frame":
+            self.needs_frame = True
+            return self.f.gep("%frame", offset)
+        return self.f.gep("%keep", offset)
+
+    def hidden_variable(self) -> int:
+        """Eight bytes of the frame for the compiler's own use, shared with callbacks."""
+        self.needs_frame = True
+        self.frame_size += 8
+        return self.frame_size - 8
+
+    def hidden(self, offset: int) -> str:
+        return self.f.gep("%frame", offset)
+
+    def context_pointer(self) -> str:
+        if self.in_callback:
+            self.needs_frame = True
+            return "%ctx"
+        return "%a0"
+
+    def zero_constant(self, size: int) -> str:
+        """Address of at least `size` zero bytes that no program can write."""
+        size = max(64, 1 << (size - 1).bit_length())
+        return self.module.constant(bytes(size), f"zero{size}")
+
+    def leave(self) -> None:
+        """End the program from here (also out of a loop's callback)."""
+        if not self.in_callback:
+            self.f.ret("0")
+            return
+        if self.return_at < 0:
+            self.return_at = self.hidden_variable()
+        self.f.store("1", self.hidden(self.return_at))
+        self.f.ret("1")
+
+    def return_value(self, value: str) -> None:
+        """End the program with a result (outside callbacks)."""
+        self.f.ret(value)
+
+    # ---- the end
+
+    def finish(self) -> None:
+        """Write the prologues, now that it is known what the bodies need."""
+        self.f.ret("0")
+        f = self.f
+        if self.needs_frame or self.callback_functions:
+            f.prologue.append(f"  %frame = alloca [{self.frame_size} x i8], align 8")
+            f.stack += self.frame_size
+            self.module.declare("llvm.memset", "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            f.prologue.append(
+                f"  call void @llvm.memset.p0.i64(ptr align 8 %frame, i8 0, i64 {self.frame_size}, i1 false)"
+            )
+            if self.callback_functions:
+                f.prologue.append("  store ptr %a0, ptr %frame, align 8")
+        f.prologue += self._scratch_prologue(self.f)
+        for function, frame_argument in self.callback_functions:
+            function.prologue.append(f"  %frame = getelementptr i8, ptr %a{frame_argument}, i64 0")
+            function.prologue.append("  %ctx = load ptr, ptr %frame, align 8")
+            function.prologue += self._scratch_prologue(function)
+
+    def _scratch_prologue(self, function: Function) -> list[str]:
+        size = self.keep_size + self.scratch_size
+        if not size:
+            return []
+        self.script.need_scratch(size)
+        symbol = self.module.map(self.script.scratch_name)
+        debug = function.first_location
+        lines = [
+            "%skey = alloca i64, align 8",
+            f"store i32 {self.number}, ptr %skey, align 8",
+            f"%keep = call ptr inttoptr (i64 1 to ptr)(ptr {symbol}, ptr %skey)",
+            "%noscratch = icmp eq ptr %keep, null",
+            "br i1 %noscratch, label %none, label %begin",
+        ]
+        out = [f"  {line}{debug}" for line in lines]
+        out += ["none:", f"  ret i64 0{debug}", "begin:"]
+        out.append(f"  %scratch = getelementptr i8, ptr %keep, i64 {self.keep_size}{debug}")
+        if function is self.f:
+            out += [
+                line
+                for offset, where in self.slots.values()
+                if where == "scratch"
+                for line in (
+                    f"  %kz{offset} = getelementptr i8, ptr %keep, i64 {offset}{debug}",
+                    f"  store i64 0, ptr %kz{offset}, align 8{debug}",
+                )
+            ]
+        return out
+
+
+MAX_SCRATCH = 32768  # PCPU_MIN_UNIT_SIZE: the most a per-CPU value may take
+MAX_FRAME = 256
+
+EXPRESSIONS: dict[type, Callable[[Program, Any], Value]] = {}
+STATEMENTS: dict[type, Callable[[Program, Any], None]] = {}
+CALLS: dict[str, Callable[[Program, ast.Call], Value]] = {}
+BUILTINS: dict[str, Callable[[Program, ast.Name], Value]] = {}
+
+__all__ = ["BPF", "BUILTINS", "CALLS", "CONTEXT", "EXPRESSIONS", "STATEMENTS", "Loop", "Program", "Value"]
