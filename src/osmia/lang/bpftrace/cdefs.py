@@ -81,8 +81,8 @@ def read(
 # Sizes and signs by the words of a base type, sorted: `unsigned long int` and `long unsigned` are one type.
 _BASE = {
     "char": (1, True), "char signed": (1, True), "char unsigned": (1, False), "short": (2, True),
-    "short unsigned": (2, False), "": (4, True), "unsigned": (4, False), "long": (8, True), "long unsigned": (8, False), "long long": (8, True),
-    "long long unsigned": (8, False),
+    "short unsigned": (2, False), "": (4, True), "unsigned": (4, False), "long": (8, True),
+    "long unsigned": (8, False), "long long": (8, True), "long long unsigned": (8, False),
 }  # fmt: skip
 _KNOWN = {
     **{f"{w}int{n * 8}{t}": (n, not w) for w in ("", "u") for n in (1, 2, 4, 8) for t in ("_t", "")},
@@ -91,7 +91,8 @@ _KNOWN = {
     "size_t": (8, False), "ssize_t": (8, True), "uintptr_t": (8, False), "intptr_t": (8, True), "ptrdiff_t": (8, True),
     "pid_t": (4, True), "uid_t": (4, False), "gid_t": (4, False), "off_t": (8, True), "loff_t": (8, True),
     "dev_t": (4, False), "mode_t": (2, False), "time_t": (8, True), "socklen_t": (4, False),
-    "sa_family_t": (2, False), "in_addr_t": (4, False), "in_port_t": (2, False), "uint": (4, False), "ulong": (8, False), "ushort": (2, False), "wchar_t": (4, True),
+    "sa_family_t": (2, False), "in_addr_t": (4, False), "in_port_t": (2, False), "uint": (4, False),
+    "ulong": (8, False), "ushort": (2, False), "wchar_t": (4, True),
 }  # fmt: skip
 _IGNORED = frozenset((
     "const", "volatile", "static", "inline", "extern", "register", "restrict", "__restrict", "__user", "__kernel",

@@ -301,11 +301,11 @@ class ExpressionParser:
         operand = self.unary()
         self.depth -= 1
         if op in ("++", "--"):
-            if not isinstance(operand, ast.Variable | ast.MapRef | ast.Name):
+            if not isinstance(operand, ast.Variable | ast.MapRef):
                 self.report(
                     at[2], at[3], "increment/decrement requires a variable or map", f"write `$x = ... {op[0]} 1`"
                 )
-        elif op == "&" and not isinstance(operand, ast.Variable | ast.MapRef | ast.Name):
+        elif op == "&" and not isinstance(operand, ast.Variable | ast.MapRef):
             self.report(
                 at[2],
                 at[3],
@@ -328,7 +328,7 @@ class ExpressionParser:
                 self.expect("]")
                 expr = ast.Index(self.span(start), expr, index)
             else:
-                if not isinstance(expr, ast.Variable | ast.MapRef | ast.Name):
+                if not isinstance(expr, ast.Variable | ast.MapRef):
                     self.report(
                         at[2], at[3], "increment/decrement requires a variable or map", f"write `$x = ... {op[0]} 1`"
                     )

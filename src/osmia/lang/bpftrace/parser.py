@@ -381,22 +381,12 @@ class Parser(ExpressionParser):
         return ast.BlockExpr(self.span(start), body, value)
 
     def check_height(self, node: ast.Node | None) -> None:
-        """Refuse a tree that later passes could not walk (`1+1+1+...`): they recurse, this does not."""
-        stack: list[tuple[ast.Node, int]] = [(node, 0)] if node is not None else []
-        while stack:
-            current, height = stack.pop()
-            if height > MAX_HEIGHT:
-                self.report(
-                    current.span.start, current.span.end, f"expression too large, more than {MAX_HEIGHT} levels",
-                    "split it with variables",
-                )  # fmt: skip
-                return
-            for field in current._fields:
-                value = getattr(current, field)
-                if isinstance(value, ast.Node):
-                    stack.append((value, height + 1))
-                elif type(value) is list:
-                    stack += [(v, height + 1) for v in value if isinstance(v, ast.Node)]
+        """Refuse a tree that later passes could not walk (`1+1+1+...`): they recurse."""
+        if node is not None and is_higher(node, MAX_HEIGHT):
+            self.report(
+                node.span.start, node.span.end, f"expression too large, more than {MAX_HEIGHT} levels",
+                "split it with variables",
+            )  # fmt: skip
 
     # ------------------------------------------------------------ top level
 
@@ -721,6 +711,25 @@ class Parser(ExpressionParser):
         self.in_predicate = False
         self.pos = behind
         return found
+
+
+def is_higher(node: ast.Node | None, limit: int) -> bool:
+    """Whether a tree has more than `limit` levels; found without recursion."""
+    level: list[ast.Node] = [node] if node is not None else []
+    while level:
+        if limit < 0:
+            return True
+        limit -= 1
+        below: list[ast.Node] = []
+        for current in level:
+            for field in current._fields:
+                value = getattr(current, field)
+                if isinstance(value, ast.Node):
+                    below.append(value)
+                elif type(value) is list:
+                    below += [v for v in value if isinstance(v, ast.Node)]
+        level = below
+    return False
 
 
 def _is_c_definition(text: str, start: int) -> bool:
