@@ -1,0 +1,790 @@
+"""Expressions: each visitor types a node (and may replace it) after its operands."""
+
+from __future__ import annotations
+
+from . import ast, fold
+from ._check_convert import cast_to, convert, unify, value
+from ._check_names import enumerator, field_of, fields_of, resolve_type, suggest
+from ._check_state import State
+from ._check_types import (
+    CASTABLE,
+    FLEX,
+    UNKNOWN,
+    as_integer,
+    binary_type,
+    integer,
+    is_number,
+    literal_type,
+    promote,
+    same,
+    settle,
+    size_of,
+    stored,
+    text,
+)
+from .builtins import NAMES, TABLE, is_argument
+from .types import BOOL, BPF, CONTEXT, INT8, INT64, KERNEL, UINT64, USER, VOID, Type, pointer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .types import StructField
+
+EXPRESSIONS: dict[type, Callable[[State, Any], ast.Expr]] = {}
+COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
+LOGICAL = frozenset(("&&", "||"))
+
+
+def expr(st: State, e: ast.Expr) -> ast.Expr:
+    """Type an expression; the node that stands for it from now on."""
+    e = EXPRESSIONS[type(e)](st, e)
+    if st.final:
+        t = e.type
+        if t.mode == FLEX or t.elements or t.kind == "pointer":
+            st.flexible.append(e)
+    return e
+
+
+def number(st: State, e: ast.Expr) -> ast.Expr:
+    """An expression that is read as one value (aggregations as integers)."""
+    return value(st, expr(st, e))
+
+
+# ---------------------------------------------------------------- leaves
+
+
+def _integer(st: State, e: ast.Integer) -> ast.Expr:
+    e.type = e.declared or literal_type(e.value)
+    return e
+
+
+def _boolean(st: State, e: ast.Boolean) -> ast.Expr:
+    e.type = BOOL
+    return e
+
+
+def _string(st: State, e: ast.String) -> ast.Expr:
+    size = len(fold.string_bytes(e)) + 1
+    if size > st.config.max_strlen:
+        limit = st.config.max_strlen
+        st.error(e.span, f"String is too long (over {limit} bytes): {e.value[:60]}", "raise max_strlen")
+    e.type = text(size)
+    return e
+
+
+def _positional(st: State, e: ast.Positional) -> ast.Expr:
+    # Parameters were put in by `expand`; one that is left stands for "not given".
+    new = ast.Integer(e.span, 0)
+    return _integer(st, new)
+
+
+def _name(st: State, e: ast.Name) -> ast.Expr:
+    name = e.name
+    if name in NAMES or is_argument(name):
+        return BUILTIN(st, e)
+    row = TABLE.get(name)
+    if row is not None and row.category != "statement" and not row.at_least:
+        return expr(st, ast.Call(e.span, name, []))
+    found = enumerator(st, name)
+    if found is not None:
+        constant = ast.Integer(e.span, found[0], name, declared=found[1])
+        constant.type = found[1]
+        return constant
+    hint = suggest(name, NAMES)
+    if row is not None and row.category != "statement":
+        hint = f"{name} is a function: {row.signature[0]}"
+    st.error(e.span, f"Unknown identifier: '{name}'", hint)
+    e.type = UNKNOWN
+    return e
+
+
+def _no_builtin(st: State, e: ast.Name) -> ast.Expr:
+    raise AssertionError("set by _check_calls")
+
+
+BUILTIN: Callable[[State, ast.Name], ast.Expr] = _no_builtin
+
+
+def _variable(st: State, e: ast.Variable) -> ast.Expr:
+    if st.recheck:
+        e.type = e.slot.type if e.slot is not None else UNKNOWN
+        return e
+    found = st.find(e.name)
+    if found is None:
+        e.type = UNKNOWN
+        if e.slot is None or st.final:
+            names = [n for scope in st.scopes for n in scope]
+            st.error(e.span, f"Undefined or undeclared variable: {e.name}", suggest(e.name, names))
+            e.slot = e.slot or st.orphan(e.name)
+        return e
+    slot, depth = found
+    e.slot = slot
+    e.type = slot.type
+    if st.loops:
+        st.use(slot, depth)
+    if st.final:
+        if id(slot) not in st.assigned and not st.quiet:
+            st.warn(e.span, f"Variable used before it was assigned: {e.name}")
+        if slot.type is UNKNOWN:
+            st.unresolved.append((e.span, f"Could not resolve the type of this variable: {e.name}"))
+    return e
+
+
+# ---------------------------------------------------------------- operators
+
+
+def _unary(st: State, e: ast.Unary) -> ast.Expr:
+    op = e.op
+    if op in ("++", "--"):
+        return _increment(st, e)
+    if op == "&":
+        return _address(st, e)
+    e.operand = x = number(st, e.operand)
+    t = x.type
+    if t is UNKNOWN:
+        e.type = UNKNOWN
+        return e
+    if op == "*":
+        return _dereference(st, e, t)
+    try:
+        literal = fold.unary(e)
+    except fold.FoldError as problem:
+        st.error(e.span, str(problem))
+        literal = None
+    if literal is not None:
+        return expr(st, literal)
+    t = as_integer(t)
+    if op == "!":
+        valid = t.kind in ("int", "enum", "bool", "pointer")
+        e.type = BOOL
+    else:
+        valid = is_number(t)
+        e.type = integer(8, t.signed or op == "-", t.space) if valid else UNKNOWN
+        if op == "+" and valid:
+            return x
+    if not valid:
+        st.error(e.span, f"The {op} operator can not be used on expressions of type '{x.type}'")
+        e.type = UNKNOWN
+    return e
+
+
+def _increment(st: State, e: ast.Unary) -> ast.Expr:
+    x = e.operand = expr(st, e.operand)
+    if not isinstance(x, (ast.Variable, ast.MapRef)):
+        st.error(e.span, f"The {e.op} operator must be applied to a map or variable")
+        e.type = UNKNOWN
+        return e
+    t = x.type
+    if t is UNKNOWN:
+        e.type = UNKNOWN
+        return e
+    if t.kind == "pointer":
+        e.type = t
+        return e
+    if not is_number(t):
+        st.error(e.span, f"The {e.op} operator can not be used on expressions of type '{t}'")
+        e.type = UNKNOWN
+        return e
+    new = integer(8, t.signed or e.op == "--", t.space)
+    if isinstance(x, ast.Variable):
+        declared = st.declared.get(id(x.slot))
+        st.refine(x.slot, new, e.span)
+        e.type = declared or new
+    else:
+        st.refine_value(st.map(x.name, x.span), new, e.span)
+        e.type = new
+    return e
+
+
+def _address(st: State, e: ast.Unary) -> ast.Expr:
+    x = e.operand = expr(st, e.operand)
+    if isinstance(x, ast.Variable):
+        st.assigned.add(id(x.slot))
+    elif not isinstance(x, (ast.MapRef, ast.Member, ast.Index)):
+        st.error(e.span, "The & operator must be applied to a variable, a map or a field", "assign the value first")
+    space = x.type.space if isinstance(x, (ast.Member, ast.Index)) and x.type.space in (KERNEL, USER) else KERNEL
+    e.type = UNKNOWN if x.type is UNKNOWN else pointer(stored(x.type) if x.type.kind == "string" else x.type, space)
+    return e
+
+
+def _dereference(st: State, e: ast.Unary, t: Type) -> ast.Expr:
+    if t.kind == "pointer":
+        if t.element is None or t.element.kind in ("void", "none"):
+            st.error(e.span, f"Can not dereference type '{t}'", "cast it to a pointer to what it points to")
+            e.type = UNKNOWN
+        else:
+            e.type = lvalue(t.element, t.space)
+    elif t.kind in ("struct", "union") and t.space == CONTEXT:
+        return e.operand  # `*args`, an old spelling
+    elif t.kind == "int":
+        e.type = integer(8, False, t.space)
+    else:
+        st.error(e.span, f"Can not dereference type '{t}'. It is not a pointer.")
+        e.type = UNKNOWN
+    return e
+
+
+def lvalue(t: Type, space: str) -> Type:
+    """The type of an object that lies in memory of this kind."""
+    if t.kind in ("struct", "union", "array", "string", "buffer"):
+        return t.replace(space=space)
+    if t.kind == "pointer":
+        # What a user pointer points to are addresses of the same process, unless the kernel's types say otherwise.
+        return t.replace(space=USER) if space == USER and t.space != USER else t
+    return t.replace(space=space) if t.kind == "int" and space == USER else t
+
+
+def _binary(st: State, e: ast.Binary) -> ast.Expr:
+    left = e.left = expr(st, e.left)
+    right = e.right = expr(st, e.right)
+    if fold.is_literal(left) and fold.is_literal(right):
+        try:
+            literal = fold.binary(e)
+        except fold.FoldError as problem:
+            st.error(e.span, str(problem))
+            e.type = UNKNOWN
+            return e
+        if literal is not None:
+            return expr(st, literal)
+    a, b = left.type, right.type
+    if a is UNKNOWN or b is UNKNOWN:
+        e.type = BOOL if e.op in COMPARISONS or e.op in LOGICAL else UNKNOWN
+        return e
+    e.type = _result(st, e, as_integer(a), as_integer(b))
+    if st.final and e.type is not UNKNOWN:
+        if e.op in COMPARISONS or e.op in ("/", "%"):
+            e.left, e.right = unify(st, left, right)
+        else:
+            e.left, e.right = value(st, left), value(st, right)
+    return e
+
+
+def _result(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
+    op = e.op
+    if op in LOGICAL:
+        if _is_condition(a) and _is_condition(b):
+            return BOOL
+        return _invalid(st, e, a, b)
+    if a.kind == "pointer" or b.kind == "pointer":
+        return _pointers(st, e, a, b)
+    numeric_a, numeric_b = a.kind in ("int", "enum", "bool"), b.kind in ("int", "enum", "bool")
+    if op in COMPARISONS:
+        if numeric_a and numeric_b:
+            return BOOL
+        return _compare(st, e, a, b)
+    if a.kind == "bool" and b.kind == "bool":
+        return BOOL
+    if numeric_a and numeric_b:
+        if op in ("/", "%"):
+            _check_division(st, e, a, b)
+        return binary_type(op, a, b)
+    return _invalid(st, e, a, b)
+
+
+def _is_condition(t: Type) -> bool:
+    return t.kind in ("int", "enum", "bool", "pointer")
+
+
+def _invalid(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
+    st.error(e.span, f"The {e.op} operator can not be used on expressions of types {e.left.type}, {e.right.type}")
+    return UNKNOWN
+
+
+def _check_division(st: State, e: ast.Binary, a: Type, b: Type) -> None:
+    if isinstance(e.right, ast.Integer) and e.right.value == 0:
+        st.error(e.right.span, "division by zero")
+    elif (a.signed and a.mode != FLEX) or (b.signed and b.mode != FLEX):
+        st.warn(
+            e.span,
+            f"signed operands for '{e.op}' can lead to undefined behavior (cast to unsigned to silence warning)",
+        )
+
+
+def _pointers(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
+    op = e.op
+    if a.kind == "pointer" and b.kind == "pointer":
+        if op not in COMPARISONS:
+            return _invalid(st, e, a, b)
+        if not same(a.element or VOID, b.element or VOID):
+            st.warn(e.span, f"comparison of distinct pointer types: {a.element}, {b.element}")
+        return BOOL
+    other = b if a.kind == "pointer" else a
+    if other.kind not in ("int", "enum", "bool"):
+        return _invalid(st, e, a, b)
+    if op in COMPARISONS:
+        return BOOL
+    if op == "+" or (op == "-" and a.kind == "pointer"):
+        return a if a.kind == "pointer" else b
+    return _invalid(st, e, a, b)
+
+
+def _compare(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
+    """Comparison of what is not a number: equality of like types."""
+    op = e.op
+    if a.kind == "array" and b.kind == "array":
+        if op not in ("==", "!="):
+            st.error(e.span, f"The {op} operator cannot be used on arrays.")
+        elif a.count != b.count:
+            st.error(e.span, "Only arrays of same size support comparison operators.")
+        elif not same(a, b) or a.element is None or not is_number(a.element):
+            st.error(e.span, "Only arrays of same sized integer support comparison operators.")
+        return BOOL
+    if promote(a, b) is None:
+        hint = ""
+        if "string" in (a.kind, b.kind) and "pointer" in (a.kind, b.kind):
+            hint = "read the string with str()"
+        st.error(e.span, f"Type mismatch for '{op}': comparing {e.left.type} with {e.right.type}", hint)
+        return UNKNOWN
+    if op not in ("==", "!="):
+        return _invalid(st, e, a, b)
+    return BOOL
+
+
+# ---------------------------------------------------------------- choices and blocks
+
+
+def condition(st: State, e: ast.Expr, whole: ast.Span | None = None) -> ast.Expr:
+    """A condition: a number, pointer or bool (a literal string is a bool)."""
+    e = number(st, e)
+    if isinstance(e, ast.String):
+        literal = ast.Boolean(e.span, fold.truth(e))
+        literal.type = BOOL
+        return literal
+    t = e.type
+    if t is not UNKNOWN and not _is_condition(as_integer(t)):
+        st.error(whole or e.span, f"Invalid condition: {t.kind}", "compare it with something")
+    return e
+
+
+def _ternary(st: State, e: ast.Ternary) -> ast.Expr:
+    if e.then is None:  # a ?: b
+        e.condition = number(st, e.condition)
+        e.otherwise = number(st, e.otherwise)
+        e.type = _branches(st, e, e.condition.type, e.otherwise.type)
+        if st.final and e.type is not UNKNOWN:
+            e.otherwise = convert(st, e.otherwise, e.type) or e.otherwise
+        return e
+    if isinstance(e.condition, ast.Comptime):
+        chosen = comptime_branch(st, e.condition)
+        if chosen is not None:
+            return expr(st, e.then if chosen else e.otherwise)
+        e.type = UNKNOWN
+        return e
+    e.condition = condition(st, e.condition)
+    e.then, e.otherwise, e.type = _both(st, e, e.then, e.otherwise)
+    scalar = isinstance(e.condition, (ast.Integer, ast.Boolean))
+    if scalar and fold.is_literal(e.then) and fold.is_literal(e.otherwise):
+        return e.then if fold.truth(e.condition) else e.otherwise
+    return e
+
+
+def _if_expr(st: State, e: ast.IfExpr) -> ast.Expr:
+    if isinstance(e.condition, ast.Comptime):
+        chosen = comptime_branch(st, e.condition)
+        if chosen is not None:
+            return expr(st, e.then if chosen else e.otherwise)
+        e.type = UNKNOWN
+        return e
+    e.condition = condition(st, e.condition)
+    e.then, e.otherwise, e.type = _both(st, e, e.then, e.otherwise)
+    return e
+
+
+def _both(st: State, e: ast.Expr, then: ast.Expr, otherwise: ast.Expr) -> tuple[ast.Expr, ast.Expr, Type]:
+    then, otherwise = number(st, then), number(st, otherwise)
+    t = _branches(st, e, then.type, otherwise.type)
+    if st.final and t is not UNKNOWN:
+        then, otherwise = convert(st, then, t) or then, convert(st, otherwise, t) or otherwise
+    return then, otherwise, t
+
+
+def _branches(st: State, e: ast.Expr, a: Type, b: Type) -> Type:
+    if a is UNKNOWN or b is UNKNOWN:
+        return a if b is UNKNOWN else b
+    if a.kind == "none" and b.kind == "none":
+        return a
+    common = promote(stored(as_integer(a)), stored(as_integer(b)))
+    if common is None:
+        st.error(
+            e.span, f"Branches must return the same type or compatible types: have '{_shown(a)}' and '{_shown(b)}'"
+        )
+        return UNKNOWN
+    return common
+
+
+def _shown(t: Type) -> str:
+    if t.kind in ("kstack", "ustack"):
+        return f"{t.kind}_{t.mode}_{t.count}"
+    return "void" if t.kind == "none" else str(t)
+
+
+def comptime_branch(st: State, c: ast.Comptime) -> bool | None:
+    """What a condition that must be known when compiling says, None as long as that is not known."""
+    st.quiet += 1
+    inner = c.operand
+    while isinstance(inner, ast.Comptime):
+        inner = inner.operand
+    c.operand = expr(st, inner)
+    st.quiet -= 1
+    if isinstance(c.operand, (ast.Integer, ast.Boolean, ast.String)):
+        st.folded = True
+        return fold.truth(c.operand)
+    st.unsettled = True
+    if st.final:
+        st.error(c.span, "Unable to resolve comptime expression", "only types and literals are known when compiling")
+    return None
+
+
+def _comptime(st: State, e: ast.Comptime) -> ast.Expr:
+    e.operand = x = expr(st, e.operand)
+    if fold.is_literal(x):
+        return x
+    st.unsettled = True
+    e.type = x.type
+    if st.final and x.type is not UNKNOWN:
+        st.error(e.span, "Unable to resolve comptime expression", "only types and literals are known when compiling")
+    return e
+
+
+def _block_expr(st: State, e: ast.BlockExpr) -> ast.Expr:
+    st.scopes.append({})
+    e.body = BLOCK(st, e.body)
+    e.value = expr(st, e.value)
+    st.scopes.pop()
+    e.type = e.value.type
+    if not e.body and fold.is_literal(e.value):
+        return e.value
+    return e
+
+
+def _no_block(st: State, body: list[ast.Stmt]) -> list[ast.Stmt]:
+    raise AssertionError("set by _check_stmt")
+
+
+BLOCK: Callable[[State, list[ast.Stmt]], list[ast.Stmt]] = _no_block
+
+
+# ---------------------------------------------------------------- structs, arrays, tuples
+
+
+def _member(st: State, e: ast.Member) -> ast.Expr:
+    x = e.operand = expr(st, e.operand)
+    t = x.type
+    if t is UNKNOWN:
+        e.type = UNKNOWN
+        return e
+    while t.kind == "pointer" and t.element is not None and t.element.kind == "pointer":
+        # The dot goes through any number of pointers; all but the last become explicit.
+        deref = ast.Unary(x.span, "*", x)
+        deref.type = lvalue(t.element, t.space)
+        x = e.operand = deref
+        t = deref.type
+    space = t.space
+    if t.kind == "pointer":
+        t = t.element or VOID
+    if t.kind == "record":
+        return _record_field(st, e, t)
+    if t.kind not in ("struct", "union"):
+        hint = "cast it to a struct pointer first" if is_number(t) or t.kind == "void" else ""
+        st.error(e.span, f"Can not access field '{e.name}' on expression of type '{t}'", hint)
+        e.type = UNKNOWN
+        return e
+    field = _field(st, e, t)
+    if field is None:
+        e.type = UNKNOWN
+        return e
+    e.field = field
+    e.type = _field_type(st, t, field, space)
+    return e
+
+
+def _record_field(st: State, e: ast.Member, t: Type) -> ast.Expr:
+    if e.name not in t.names:
+        st.error(e.span, f"Record does not contain a field named '{e.name}'", suggest(e.name, t.names))
+        e.type = UNKNOWN
+        return e
+    if isinstance(e.operand, ast.RecordLiteral) and fold.is_literal(e.operand):
+        return expr(st, dict(zip(e.operand.names, e.operand.items))[e.name])
+    e.type = t.elements[t.names.index(e.name)]
+    return e
+
+
+def _field(st: State, e: ast.Member, t: Type) -> StructField | None:
+    args = st.ctx.args_type
+    if args is not None and t.store == "c" and t.name == args.name and st.ctx.args is not None:
+        return ARGUMENT(st, e)
+    found = field_of(st, t, e.name)
+    if found is None:
+        if not t.size and t.store == "btf":
+            st.error(e.span, f"Unknown struct/union: '{t}'", "define it in the script, only its name is in BTF")
+        elif st.final:
+            st.error(
+                e.span,
+                f"Struct/union of type '{t}' does not contain a field named '{e.name}'",
+                suggest(e.name, fields_of(st, t)),
+            )
+    return found
+
+
+def _no_argument(st: State, e: ast.Member) -> StructField | None:
+    raise AssertionError("set by _check_calls")
+
+
+ARGUMENT: Callable[[State, ast.Member], StructField | None] = _no_argument
+
+
+def _field_type(st: State, owner: Type, field: StructField, space: str) -> Type:
+    """The type of a field of an object in `space`; pointers in user memory point to user memory."""
+    t = field.type
+    origin = owner.mode if space == BPF else space
+    if t.kind == "pointer":
+        return t.replace(space=USER) if origin == USER and t.space != USER else t
+    if t.kind in ("struct", "union", "array", "string", "buffer"):
+        t = t.replace(space=space)
+        return t.replace(mode=USER) if origin == USER and space == BPF else t
+    return t.replace(space=USER) if t.kind == "int" and origin == USER else t
+
+
+def _tuple_index(st: State, e: ast.TupleIndex) -> ast.Expr:
+    x = e.operand = expr(st, e.operand)
+    t = x.type
+    if t is UNKNOWN:
+        e.type = UNKNOWN
+        return e
+    if t.kind != "tuple":
+        st.error(e.span, f"Can not access index '{e.index}' on expression of type '{t}'")
+        e.type = UNKNOWN
+        return e
+    if not 0 <= e.index < len(t.elements):
+        st.error(e.span, f"Invalid tuple index: {e.index}. Found {len(t.elements)} elements in tuple.")
+        e.type = UNKNOWN
+        return e
+    if isinstance(x, ast.TupleLiteral) and fold.is_literal(x):
+        return expr(st, x.items[e.index])
+    e.type = t.elements[e.index]
+    return e
+
+
+def _index(st: State, e: ast.Index) -> ast.Expr:
+    x = e.operand = expr(st, e.operand)
+    index = e.index = number(st, e.index)
+    t = x.type
+    if t is UNKNOWN:
+        e.type = UNKNOWN
+        return e
+    if t.kind == "tuple":
+        if not isinstance(index, ast.Integer):
+            st.error(e.span, "A tuple can only be indexed by an integer literal")
+            e.type = UNKNOWN
+            return e
+        return expr(st, ast.TupleIndex(e.span, x, index.value))
+    if t.kind == "string":
+        if isinstance(x, ast.String) and isinstance(index, ast.Integer) and 0 <= index.value < t.size:
+            data = fold.string_bytes(x) + b"\0"
+            return expr(st, ast.Integer(e.span, data[index.value]))
+        e.type = INT8
+        count = t.size
+    elif t.kind == "array" and t.element is not None:
+        e.type = lvalue(t.element, t.mode if t.space == BPF and t.mode and t.element.kind == "pointer" else t.space)
+        count = t.count
+    elif t.kind == "pointer" and t.element is not None and size_of(t.element):
+        e.type = lvalue(t.element, t.space)
+        count = 0
+    else:
+        what = "a pointer to an unsized type (void *)" if t.kind == "pointer" else f"{t}"
+        message = f"The array index operator [] can only be used on arrays, pointers, and tuples, found {what}."
+        if t.kind == "pointer":
+            message = f"The array index operator [] cannot be used on {what}."
+        st.error(e.span, message)
+        e.type = UNKNOWN
+        return e
+    _check_index(st, e, index, count)
+    return e
+
+
+def _check_index(st: State, e: ast.Index, index: ast.Expr, count: int) -> None:
+    if isinstance(index, ast.Integer) and index.value >= 0:
+        if count and index.value >= count:
+            st.error(e.span, f"the index {index.value} is out of bounds for array of size {count}")
+        return
+    t = index.type
+    if t is not UNKNOWN and (t.kind not in ("int", "enum") or (t.signed and t.mode != FLEX)):
+        st.error(e.span, f"The array index operator [] only accepts non-negative integer indices. Got: {t}")
+
+
+def _tuple(st: State, e: ast.TupleLiteral) -> ast.Expr:
+    e.items = items = [number(st, x) for x in e.items]
+    _check_items(st, items, "tuple")
+    types = tuple(_item_type(x) for x in items)
+    e.type = UNKNOWN if UNKNOWN in types else Type("tuple", elements=types)
+    return e
+
+
+def _record(st: State, e: ast.RecordLiteral) -> ast.Expr:
+    e.items = items = [number(st, x) for x in e.items]
+    _check_items(st, items, "record")
+    for i, name in enumerate(e.names):
+        if name in e.names[:i]:
+            st.error(e.span, f"Record has two fields named '{name}'")
+    types = tuple(_item_type(x) for x in items)
+    e.type = UNKNOWN if UNKNOWN in types else Type("record", elements=types, names=tuple(e.names))
+    return e
+
+
+def _item_type(x: ast.Expr) -> Type:
+    return stored(as_integer(x.type))
+
+
+def _check_items(st: State, items: list[ast.Expr], what: str) -> None:
+    for x in items:
+        t = x.type
+        if t.is_aggregation and t.kind not in CASTABLE:
+            st.error(x.span, f"Map type {t} cannot exist inside a {what}.")
+        elif t.kind in ("none", "void"):
+            st.error(x.span, f"Value '{_shown(t)}' cannot exist inside a {what}.")
+
+
+# ---------------------------------------------------------------- questions about types
+
+
+def type_of(st: State, operand: ast.Expr | ast.TypeName) -> tuple[ast.Expr | ast.TypeName, Type | None]:
+    """The type of what stands in sizeof, offsetof, typeof and typeinfo, and the operand as it is from now on."""
+    st.quiet += 1
+    try:
+        if isinstance(operand, ast.TypeName):
+            if operand.of is not None:
+                inner, t = type_of(st, operand.of)
+                operand.of = inner if isinstance(inner, ast.Expr) else operand.of
+                return operand, _suffixed(t, operand)
+            return operand, resolve_type(st, operand)
+        if isinstance(operand, ast.MapRef) and operand.key is None:
+            m = st.map(operand.name, operand.span)
+            if m.keyed:
+                return operand, m.key  # typeof(@map) is the type of its keys
+        operand = expr(st, operand)
+        return operand, operand.type
+    finally:
+        st.quiet -= 1
+
+
+def _suffixed(t: Type | None, name: ast.TypeName) -> Type | None:
+    for suffix in name.suffixes:
+        if t is None or t is UNKNOWN:
+            return t
+        if suffix == "*":
+            t = pointer(t)
+        elif isinstance(suffix, int):
+            t = Type("array", size_of(t) * max(suffix, 0), element=t, count=max(suffix, 0))
+    return t
+
+
+def _settled(st: State, operand: ast.Expr | ast.TypeName, t: Type) -> bool:
+    """Whether the type of an operand can be relied on; notes that it was."""
+    if isinstance(operand, ast.TypeName) and operand.of is None:
+        return True
+    if not st.settling:
+        st.unsettled = True
+        return False
+    inner = operand.of if isinstance(operand, ast.TypeName) else operand
+    if inner is not None:
+        st.settled.append((inner, t))
+    st.folded = True
+    return True
+
+
+def _sizeof(st: State, e: ast.SizeOf) -> ast.Expr:
+    e.operand, t = type_of(st, e.operand)
+    e.type = UNKNOWN
+    if t is None or t is UNKNOWN:
+        st.unsettled = True
+        return e
+    if not _settled(st, e.operand, t):
+        e.type = literal_type(size_of(t))
+        return e
+    return expr(st, ast.Integer(e.span, size_of(t)))
+
+
+def _offsetof(st: State, e: ast.OffsetOf) -> ast.Expr:
+    e.of, t = type_of(st, e.of)
+    e.type = UNKNOWN
+    if t is None or t is UNKNOWN:
+        st.unsettled = True
+        return e
+    offset = 0
+    for name in e.fields:
+        while t.kind == "pointer" and t.element is not None:
+            t = t.element
+        if t.kind not in ("struct", "union"):
+            st.error(e.span, f"'{t}' is not a C type.")
+            return e
+        field = field_of(st, t, name)
+        if field is None:
+            st.error(e.span, f"'{t}' has no field named '{name}'", suggest(name, fields_of(st, t)))
+            return e
+        offset += field.offset
+        t = field.type
+    return expr(st, ast.Integer(e.span, offset))
+
+
+def base_name(t: Type) -> str:
+    """What typeinfo calls the kind of a type."""
+    return {
+        "enum": "int", "struct": "c_type", "union": "c_type", "mac": "mac_address", "ksym": "ksym_t", "usym": "usym_t",
+        "username": "username_t", "count": "count_t", "sum": "sum_t", "avg": "avg_t", "min": "min_t", "max": "max_t",
+        "stats": "stats_t", "hist": "hist_t", "lhist": "lhist_t", "tseries": "tseries_t",
+        "cgroup_path": "cgroup_path_t", "strerror": "string", "signal_name": "string", "syscall_name": "string",
+        "probe": "string",
+    }.get(t.kind, t.kind)  # fmt: skip
+
+
+def _typeinfo(st: State, e: ast.TypeInfo) -> ast.Expr:
+    e.operand, t = type_of(st, e.operand)
+    e.type = UNKNOWN
+    if t is None or t is UNKNOWN:
+        st.unsettled = True
+        return e
+    t = settle(t)
+    if not _settled(st, e.operand, t):
+        return e
+    span = e.span
+    items: list[ast.Expr] = [
+        ast.Integer(span, t.type_id if t.store == "btf" else 0),
+        fold.new_string(span, base_name(t).encode()),
+        fold.new_string(span, str(t).encode()),
+    ]
+    return expr(st, ast.RecordLiteral(span, ["btf_id", "base_type", "full_type"], items))
+
+
+def literal_bool(e: ast.Expr, yes: bool) -> ast.Expr:
+    """A constant in place of `e`."""
+    new = ast.Boolean(e.span, yes)
+    new.type = BOOL
+    return new
+
+
+EXPRESSIONS.update({
+    ast.Integer: _integer,
+    ast.Boolean: _boolean,
+    ast.String: _string,
+    ast.Positional: _positional,
+    ast.Name: _name,
+    ast.Variable: _variable,
+    ast.Unary: _unary,
+    ast.Binary: _binary,
+    ast.Ternary: _ternary,
+    ast.IfExpr: _if_expr,
+    ast.Comptime: _comptime,
+    ast.BlockExpr: _block_expr,
+    ast.Member: _member,
+    ast.TupleIndex: _tuple_index,
+    ast.Index: _index,
+    ast.TupleLiteral: _tuple,
+    ast.RecordLiteral: _record,
+    ast.SizeOf: _sizeof,
+    ast.OffsetOf: _offsetof,
+    ast.TypeInfo: _typeinfo,
+})  # fmt: skip
+
+__all__ = ["INT64", "UINT64", "cast_to", "expr"]

@@ -1,0 +1,68 @@
+"""Format strings against what they print."""
+
+from __future__ import annotations
+
+from ...objects._format import BUFFERS, NUMBERS, FormatItem, parse_format
+from . import ast
+from ._check_convert import value
+from ._check_state import State
+from ._check_types import UNKNOWN, as_integer
+
+
+def check_format(st: State, e: ast.Call, form: ast.String) -> None:
+    """Check the arguments of printf and its kin; aggregations that are printed become integers."""
+    items = [i for i in parse_format(form.value) if i.conversion]
+    given = len(e.args) - 1
+    if given != len(items):
+        many = "not enough" if given < len(items) else "too many"
+        st.error(e.span, f"{many} arguments for format string ({given} supplied, {len(items)} expected)")
+        return
+    for i, item in enumerate(items, 1):
+        a = e.args[i]
+        if not isinstance(a, ast.Expr):
+            st.error(a.span, f"{e.name}() expects an expression, not a type")
+            continue
+        a = e.args[i] = value(st, a)
+        problem, hint = _mismatch(item, a)
+        if problem:
+            st.error(e.span if a.span is None else a.span, problem, hint)
+
+
+def _mismatch(item: FormatItem, a: ast.Expr) -> tuple[str, str]:
+    """What is wrong with printing `a` by this conversion."""
+    t = as_integer(a.type)
+    letter = item.conversion
+    if t is UNKNOWN:
+        return "", ""
+    if t.kind in ("none", "void"):
+        return f"unable to print none type for specifier: {letter}", ""
+    if letter == "s":
+        if t.kind in ("hist", "lhist", "tseries"):
+            return f"unsupported format specifier for type '{t}': s", "print the whole map with print()"
+        return "", ""
+    if letter in NUMBERS:
+        if t.kind in ("int", "enum", "bool", "pointer"):
+            return "", ""
+        return f"unsupported format specifier for type '{t}': {letter}", "print it with %s"
+    if letter in BUFFERS:
+        if t.kind == "buffer":
+            return "", ""
+        return f"unsupported format specifier for type '{t}': {letter}", "make a buffer of it with buf()"
+    return f"unsupported format specifier: {letter}", "conversions are d i u x X o c s p r rx rh gr"
+
+
+def render(e: ast.Call) -> str:
+    """The text of a format string whose arguments are all literals, as `fail` prints it."""
+    form = e.args[0]
+    out = []
+    args = iter(e.args[1:])
+    for item in parse_format(form.value if isinstance(form, ast.String) else ""):
+        if not item.conversion:
+            out.append(item.text)
+            continue
+        a = next(args, None)
+        v: object = getattr(a, "value", "")
+        if isinstance(v, bool):
+            v = "true" if v else "false"
+        out.append(f"{v:x}" if item.conversion == "x" and isinstance(v, int) else str(v))
+    return "".join(out).strip()
