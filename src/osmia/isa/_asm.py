@@ -48,6 +48,8 @@ _GOTO = r"(?:pc\s*([+-]\s*\w+)|([A-Za-z_.$][\w.$]*))"
 
 _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*)\s*:")
 _PREFIX = re.compile(r"(?:\d+\s*:\s*)?(?:\([0-9a-f]{2}\)\s*)?")
+_NARROW = re.compile(r"\(\s*u(?:8|16|32)\s*\*\s*\)\s*\(")
+_W = re.compile(r"\bw(\d+)\b")
 _COMMENT = re.compile(r";|//|^\s*#")
 
 
@@ -117,6 +119,8 @@ def _resolve(i: Instruction, at: int, field: str, label: str, labels: dict[str, 
 
 def _parse(body: str) -> Result:
     body = body[_PREFIX.match(body).end() :]  # type: ignore[union-attr]  # it matches the empty string
+    if _NARROW.search(body):
+        body = _W.sub(r"r\1", body)  # LLVM names the value of a 32-bit access w1, the kernel r1
     for pattern, make in _FORMS:
         m = pattern.fullmatch(body)
         if m is not None:
@@ -278,15 +282,15 @@ def _fetch(m: re.Match[str]) -> Result:
     wide, what = m[2] == "64", m[3]
     if m[1] != m[8]:
         raise _Bad("the register that receives the old value is the operand")
-    if wide != (m[4] == "u64"):
-        raise _Bad("atomic64 goes with u64, atomic with u32")
+    if wide and m[4] != "u64":  # LLVM says atomic_ for both sizes
+        raise _Bad("atomic64 goes with u64")
     imm = op.XCHG if what == "xchg" else _FETCH[what.removeprefix("fetch_")] | op.FETCH
     return _atomic_slot(m[4], m[5], m[6], m[7], m[8], imm)
 
 
 def _cmpxchg(m: re.Match[str]) -> Result:
-    if (m[1] == "64") != (m[2] == "u64"):
-        raise _Bad("atomic64 goes with u64, atomic with u32")
+    if m[1] and m[2] != "u64":
+        raise _Bad("atomic64 goes with u64")
     return _atomic_slot(m[2], m[3], m[4], m[5], m[6], op.CMPXCHG)
 
 
