@@ -9,7 +9,7 @@ implicit conversions explicit.
 from __future__ import annotations
 
 from ...errors import SourceError
-from . import _check_calls, _check_stmt, ast
+from . import _check_calls, _check_casts, _check_stmt, ast
 from ._check_expr import condition, expr
 from ._check_maps import check_kinds, declare, default_values
 from ._check_probes import expand
@@ -167,4 +167,4 @@ def _map_info(m: object) -> MapInfo:
     )
 
 
-_MODULES = (_check_calls, expr)  # imported for what they register
+_MODULES = (_check_calls, _check_casts, expr)  # imported for what they register
