@@ -1,0 +1,1 @@
+"""Front-ends: each takes a source language to an `Object`."""

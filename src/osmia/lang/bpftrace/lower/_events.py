@@ -177,7 +177,7 @@ def _print(p: Program, e: ast.Call) -> Value:
         raise p.error("a type cannot be printed", e)
     if isinstance(target, ast.MapRef) and target.key is None and p.script.is_printed_whole(target.name):
         numbers = [a.value if isinstance(a, ast.Integer) else 0 for a in e.args[1:]]
-        top, div = (numbers + [0, 0])[:2]
+        top, div, *_ = [*numbers, 0, 0]
         send(p, "print_map", e, args=(("map", target.name), ("top", top), ("div", div)))
         return Value(_NONE, "")
     if isinstance(target, ast.MapRef) and target.key is not None:

@@ -1,0 +1,197 @@
+"""The front-end as one function: script in, `Object` out."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import Diagnostic
+from .checked import CheckedScript, Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...btf import Btf
+    from ...objects import Object
+    from . import ast
+    from .lower import ScriptLowering
+
+
+class Compilation:
+    """One script on its way through the passes. The steps are properties of growing cost: `tree`, `checked`, `lowered`.
+
+    See `compile_script` for the arguments; `btf` is a path or None for the running kernel's.
+    """
+
+    def __init__(
+        self,
+        script: str,
+        *,
+        name: str = "stdin",
+        params: Sequence[str] = (),
+        options: Mapping[str, str | bool | None] | None = None,
+        pid: int = 0,
+        cpid: int = 0,
+        unsafe: bool = False,
+        include_dirs: Sequence[str] = (),
+        optimize: str = "short",
+        probe_filter: str = "",
+        btf: str | None = None,
+    ) -> None:
+        self.sources = [Source(name, script)]
+        self.params = tuple(params)
+        self.options = {k: None if v is True else v for k, v in (options or {}).items() if v is not False}
+        self.pid, self.cpid, self.unsafe = pid, cpid, unsafe
+        self.include_dirs = tuple(include_dirs)
+        self.optimize = optimize
+        self.probe_filter = probe_filter
+        self.warnings: list[Diagnostic] = []
+        self._btf_path = btf
+        self._btf: Btf | None = None
+        self._btf_tried = False
+
+    @property
+    def have_btf(self) -> bool:
+        return os.path.exists(self._btf_path or "/sys/kernel/btf/vmlinux")
+
+    def load_btf(self) -> Btf | None:
+        """The kernel's types, read when something needs them."""
+        if not self._btf_tried:
+            self._btf_tried = True
+            if self.have_btf:
+                from ...btf import load_kernel_btf
+
+                self._btf = load_kernel_btf(path=self._btf_path) if self._btf_path else load_kernel_btf()
+        return self._btf
+
+    def parse(self) -> ast.Script:
+        """The tree after expansion of imports, macros and parameters."""
+        from .expand import expand
+        from .parser import parse
+
+        source = self.sources[0]
+        folder = os.path.dirname(source.name)
+        script = parse(source, have_btf=self.have_btf, include_dirs=self.include_dirs, file_dir=folder)
+        if self.probe_filter:
+            import re
+
+            wanted = re.compile(self.probe_filter)
+            script.probes = [p for p in script.probes if any(wanted.search(a.text) for a in p.attach)]
+        return expand(
+            script,
+            self.sources,
+            positional=self.params,
+            named={k: None if v is None else str(v) for k, v in self.options.items()},
+            have_btf=self.have_btf,
+            include_dirs=self.include_dirs,
+        )
+
+    def check(self) -> CheckedScript:
+        """The typed script. Raises SourceError, ProbeError."""
+        from ...probes import Catalogue
+        from .check import Environment, check
+        from .config import read_config
+
+        script = self.parse()
+        config, warnings = read_config(script.config, self.sources, os.environ)
+        self.warnings += warnings
+        definitions = None
+        if script.definitions:
+            from . import cdefs
+            from .btftypes import resolve
+
+            dirs = [os.path.dirname(s.name) for s in self.sources]
+            definitions = cdefs.read(
+                script.definitions,
+                self.sources,
+                have_btf=self.have_btf,
+                include_dirs=self.include_dirs,
+                file_dirs=dirs,
+                resolve=lambda name: resolve(self.load_btf(), name),
+            )
+        with Catalogue(_LazyBtf(self), pid=self.pid, unsafe=self.unsafe) as catalogue:  # type: ignore[arg-type]
+            environment = Environment(
+                self.sources,
+                definitions,
+                self.load_btf,
+                catalogue,
+                config,
+                self.pid,
+                self.cpid,
+                self.unsafe,
+                os.uname().machine,
+                self.params,
+                self.warnings,
+            )
+            return check(script, environment)
+
+    def lower(self) -> ScriptLowering:
+        from .lower import Features, Options, ScriptLowering
+
+        checked = self.check()
+        release = os.uname().release.split(".")
+        version = (int(release[0]), int(release[1]))
+        features = Features(version, checked.btf, _possible_cpus(), os.uname().machine)
+        options = Options(
+            features,
+            pid_namespace=_pid_namespace(),
+            user_address=self._user_address,
+            optimize=self.optimize,
+        )
+        return ScriptLowering(checked, options)
+
+    def compile(self) -> Object:
+        obj = self.lower().lower()
+        sources = tuple((f"source.{i}", s.name) for i, s in enumerate(self.sources[1:]))
+        warnings = tuple((f"warning.{i}", w.render()) for i, w in enumerate(self.warnings))
+        return obj.replace(settings=obj.settings + sources + warnings)
+
+    def _user_address(self, target: str, name: str) -> int:
+        from ...elf import open_elf
+        from ...errors import SymbolError
+
+        with open_elf(target) as elf:
+            symbol = elf.find_symbol(name)
+            if symbol is None:
+                raise SymbolError(f"find symbol {name}: {target} has none of that name")
+            return symbol.value
+
+
+class _LazyBtf:
+    """The kernel's BTF for the catalogue, read at the first use of anything in it."""
+
+    def __init__(self, compilation: Compilation) -> None:
+        self._compilation = compilation
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._compilation.load_btf(), name)
+
+
+def compile_script(script: str, *, name: str = "stdin", **options: object) -> Object:
+    """Compile a script in the bpftrace language for the running kernel; nothing is loaded.
+
+    `name` is what messages call the script; for a file it is its path (imports are relative to it). `params` are the
+    positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `cpid` is the process
+    of -c. `include_dirs` are searched for `#include`. `optimize` is none, short or O2; `probe_filter` a regular
+    expression that keeps only the probes it finds. Warnings are in the object's settings, as "warning.N".
+    Raises SourceError with all errors of the script.
+    """
+    return Compilation(script, name=name, **options).compile()  # type: ignore[arg-type]
+
+
+def _possible_cpus() -> int:
+    """How many copies a per-CPU value has."""
+    with open("/sys/devices/system/cpu/possible") as f:
+        last = f.read().strip().split(",")[-1]
+    return int(last.split("-")[-1]) + 1
+
+
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO
+
+
+def _pid_namespace() -> tuple[int, int] | None:
+    """(device, inode) of our PID namespace when it is not the initial one: then `pid` counts in it."""
+    status = os.stat("/proc/self/ns/pid")
+    if status.st_ino == INITIAL_PID_NAMESPACE:
+        return None
+    return status.st_dev, status.st_ino
