@@ -100,7 +100,12 @@ class BtfBuilder:
         char: bool = False,
         bits: _int = 0,
     ) -> _int:
-        """An integer of `size` bytes; `bits` if it uses fewer than all of them."""
+        """An integer of `size` bytes; `bits` if it uses fewer than all of them.
+
+        The kernel takes at most one of signed, bool and char (btf_int_check_meta); `char` in C is `signed` here.
+        """
+        if signed + bool + char > 1:
+            raise BtfError(f"build BTF int {name!r}: it can be only one of signed, bool and char")
         encoding = (INT_SIGNED if signed else 0) | (INT_CHAR if char else 0) | (INT_BOOL if bool else 0)
         return self._add((self.string(name), KIND_INT << 24, size, encoding << 24 | (bits or size * 8)))
 

@@ -98,9 +98,9 @@ class _Copy:
         b = self.builder
         kind, name = t.kind, t.name
         if kind == KIND_INT:
-            # A copied bit field has its offset and width in the member: the storage is what counts here.
+            # Width and offset of a bit field go into the member, where the kernel wants whole integers.
             enc = t.encoding
-            return b.int(name, t.size, signed=bool(enc & 1), char=bool(enc & 2), bool=bool(enc & 4), bits=t.bits)
+            return b.int(name, t.size, signed=bool(enc & 1), char=enc & 3 == 2, bool=enc & 7 == 4)
         if kind in ENUMS:
             make = b.enum if kind == KIND_ENUM else b.enum64
             return make(name, [(v.name, v.value) for v in t.values], size=t.size, signed=t.signed)

@@ -8,7 +8,7 @@ from osmia.btf import BtfBuilder
 def everything() -> tuple[BtfBuilder, dict[str, int]]:
     """One type of each kind."""
     b = BtfBuilder()
-    ids = {"int": b.int("int", 4, signed=True), "char": b.int("char", 1, signed=True, char=True)}
+    ids = {"int": b.int("int", 4, signed=True), "char": b.int("char", 1, char=True)}
     ids["bool"] = b.int("_Bool", 1, bool=True)
     ids["double"] = b.float("double", 8)
     node = ids["struct"] = b.struct("node", 24)

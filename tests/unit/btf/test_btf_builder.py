@@ -52,6 +52,9 @@ def test_bit_fields_from_before_kind_flag():
     s = b.struct("old", 4, [("low", three, 0), ("high", b.typedef("three_t", three), 3)])
     members = Btf(b.build()).members(s)
     assert [(m.bit_offset, m.bit_size) for m in members] == [(0, 3), (3, 3)]
+    copy = BtfBuilder()
+    copied = copy.add_from(Btf(b.build()), s)
+    assert [(m.bit_offset, m.bit_size) for m in Btf(copy.build()).members(copied)] == [(0, 3), (3, 3)]
 
 
 def test_equal_types_and_strings_are_stored_once():
@@ -121,6 +124,7 @@ def test_split_btf():
     "wrong",
     [
         lambda b: b.string("a\0b"),
+        lambda b: b.int("char", 1, signed=True, char=True),
         lambda b: b.enum("e", [("A", 1 << 32)]),
         lambda b: b.set_members(7, []),
         lambda b: b.struct("s", 4, [("a", 1, 0, 3), ("b", 1, 1 << 24)]),
