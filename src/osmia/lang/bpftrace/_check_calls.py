@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNCHECKED = ("any", "name", "variable", "type", "key", "map")
+KIND_FUNC, KIND_VAR = 12, 14  # BTF_KIND_* of linux/btf.h
 BUFFER_HEADER = 4  # bytes that a buffer's length takes of max_strlen
 REGISTERS = {
     "x86_64": ("r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss".split()),
@@ -165,7 +166,7 @@ def _check_argument(st: State, e: ast.Call, a: ast.Expr, kind: str, literal: boo
     if literal and not (matches and isinstance(a, (ast.Integer, ast.String))):
         if t is UNKNOWN or (not st.settling and not st.final):
             st.unsettled = True
-            return st.final is False
+            return False
         st.error(e.span, f"{e.name}() expects a {kind} literal ({kind_name(t)} provided)")
         return False
     if not matches:
@@ -637,6 +638,10 @@ def _reg(st: State, e: ast.Call) -> ast.Expr:
 
 
 def _kernel_address(st: State, e: ast.Call) -> ast.Expr:
+    a = _arg(e, 0)
+    if e.name == "percpu_kaddr" and st.final and isinstance(a, ast.String) and st.btf is not None:
+        if st.btf.find(a.value, KIND_VAR) is None:
+            st.error(e.span, f'Could not resolve variable "{a.value}" from BTF')
     e.type = UINT64.replace(space=KERNEL)
     return e
 
@@ -788,7 +793,7 @@ def _assert(st: State, e: ast.Call) -> ast.Expr:
 
 def _kfunc(st: State, e: ast.Call) -> ast.Expr:
     a = _arg(e, 0)
-    known = st.btf is not None and isinstance(a, ast.String) and st.btf.find(a.value, 12) is not None
+    known = st.btf is not None and isinstance(a, ast.String) and st.btf.find(a.value, KIND_FUNC) is not None
     return literal_bool(e, known)
 
 

@@ -82,7 +82,7 @@ def _possible(st: State, e: ast.Cast, t: Type, source: Type) -> bool:
     if t.kind == "bool":
         return number or kind in ("pointer", "string", "bool")
     if t.kind == "pointer":
-        return number or kind in ("pointer", "bool")
+        return number or kind in ("pointer", "bool", "string")
     if t.kind == "enum":
         _check_enum(st, e, t)
         return number or kind == "bool"

@@ -199,7 +199,15 @@ def _increment(st: State, e: ast.Unary) -> ast.Expr:
 
 
 def _address(st: State, e: ast.Unary) -> ast.Expr:
-    x = e.operand = expr(st, e.operand)
+    x = e.operand
+    if isinstance(x, ast.MapRef) and x.key is None:
+        m = st.map(x.name, x.span)
+        x.type = m.value
+        e.type = UNKNOWN if m.value is UNKNOWN else pointer(m.value, KERNEL)
+        if st.final and m.value is UNKNOWN:
+            st.unresolved.append((x.span, f"Undefined map: {x.name}"))
+        return e
+    x = e.operand = expr(st, x)
     if isinstance(x, ast.Variable):
         st.assigned.add(id(x.slot))
     elif not isinstance(x, (ast.MapRef, ast.Member, ast.Index)):
@@ -713,9 +721,9 @@ def _offsetof(st: State, e: ast.OffsetOf) -> ast.Expr:
         st.unsettled = True
         return e
     offset = 0
+    if t.kind == "pointer" and t.element is not None and isinstance(e.of, ast.Expr):
+        t = t.element
     for name in e.fields:
-        while t.kind == "pointer" and t.element is not None:
-            t = t.element
         if t.kind not in ("struct", "union"):
             st.error(e.span, f"'{t}' is not a C type.")
             return e

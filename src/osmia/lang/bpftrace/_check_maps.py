@@ -174,7 +174,7 @@ def _can_be_value(st: State, s: ast.Assign, m: MapState, t: Type) -> bool:
     if t.kind in ("none", "void", "stack_mode", "timestamp_mode"):
         st.error(s.span, f"Value '{'void' if t.kind == 'none' else t}' cannot be assigned to a map.")
         return False
-    if t.is_aggregation and (t.kind not in CASTABLE or (m.value is not UNKNOWN and m.value.is_aggregation)):
+    if t.is_aggregation and (t.kind not in CASTABLE or m.value is UNKNOWN or m.value.is_aggregation):
         hint = ""
         if t.kind in CASTABLE and isinstance(s.value, ast.MapRef):
             hint = (

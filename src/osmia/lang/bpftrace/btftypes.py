@@ -132,3 +132,15 @@ def field_names(btf: Btf, t: Type, depth: int = 0) -> list[str]:
             if inner.kind in ("struct", "union"):
                 names += field_names(btf, inner, depth + 1)
     return names
+
+
+def resolve(btf: Btf | None, name: str) -> Type | None:
+    """A type by its C name: "struct sock", "union x", "enum y", "pid_t"; None if BTF does not define it."""
+    if btf is None:
+        return None
+    tag, _, rest = name.partition(" ")
+    if rest and tag in ("struct", "union"):
+        return struct(btf, tag, rest)
+    if rest and tag == "enum":
+        return enum(btf, rest)
+    return named(btf, name)
