@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._close import close_links
 from ._link import Link
 from ._map import Map, possible_cpus
 from ._program import Program, ProgramInfo, enable_stats
@@ -9,11 +10,13 @@ from ._target import KernelTarget, LoadedObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._perf_buffer import PerfReader
     from ._ring import Batch, RingReader
 
 # Imported on first use: not every trace needs them.
 _LAZY = {
     "Batch": "_ring",
+    "PerfReader": "_perf_buffer",
     "RingReader": "_ring",
 }
 
@@ -23,9 +26,11 @@ __all__ = [
     "Link",
     "LoadedObject",
     "Map",
+    "PerfReader",
     "Program",
     "ProgramInfo",
     "RingReader",
+    "close_links",
     "enable_stats",
     "possible_cpus",
 ]

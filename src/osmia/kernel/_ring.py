@@ -164,14 +164,15 @@ class RingReader:
         words, base = self._words, (consumed & self._mask) >> 2
         runs: list[tuple[int, int, int, int]] = []
         at = records = 0
-        # `max_bytes` may cut a record's header away from its end: a first record is always taken whole.
         while at < available:
             header = words[base + (at >> 2)]
             if header & _BUSY:
                 break
             size = header & _LENGTH
             stride = (size + 15) & ~7
-            count = self._same(words, base + (at >> 2), header, stride, (available - at) // stride)
+            if at and at + stride > available:
+                break  # `max_bytes` ends within this record; the first one is taken whatever its size
+            count = same_headers(words, base + (at >> 2), header, stride >> 2, (available - at) // stride)
             if not header & _DISCARD:
                 runs.append((at + 8, count, size, stride))
                 records += count
@@ -179,27 +180,6 @@ class RingReader:
         if self._fence:
             self._fence()
         return consumed, consumed + at, runs, records
-
-    @staticmethod
-    def _same(words: memoryview[int], at: int, header: int, stride: int, limit: int) -> int:
-        """How many records from `at` on have this very header, `limit` at most (at least 1).
-
-        A stretch is compared in one go, and grows while it is uniform: a few ns a record.
-        """
-        step = stride >> 2
-        if limit < 2 or words[at + step] != header:
-            return 1
-        pattern = header.to_bytes(4, "little")
-        done, chunk = 2, 32
-        while done < limit:
-            n = min(chunk, limit - done)
-            first = at + done * step
-            found = words[first : first + (n - 1) * step + 1 : step].tobytes()
-            if found != pattern * n:
-                return done + _prefix(found, pattern)
-            done += n
-            chunk = min(chunk * 8, 1 << 16)
-        return done
 
     def close(self) -> None:
         """Unmap the ring."""
@@ -221,12 +201,33 @@ class RingReader:
         self.close()
 
 
+def same_headers(words: memoryview[int], at: int, header: int, step: int, limit: int) -> int:
+    """How many records from word `at` on, `step` words apart, have this very header; `limit` at most, at least 1.
+
+    A stretch is compared in one go, and grows while it is uniform: a few ns a record.
+    """
+    if limit < 2 or words[at + step] != header:
+        return 1
+    pattern = header.to_bytes(words.itemsize, "little")
+    done, chunk = 2, 32
+    while done < limit:
+        n = min(chunk, limit - done)
+        first = at + done * step
+        found = words[first : first + (n - 1) * step + 1 : step].tobytes()
+        if found != pattern * n:
+            return done + _prefix(found, pattern)
+        done += n
+        chunk = min(chunk * 8, 1 << 16)
+    return done
+
+
 def _prefix(found: bytes, pattern: bytes) -> int:
-    """How many times `pattern` (4 bytes) stands at the start of `found`, by halving."""
-    low, high = 0, len(found) // 4
+    """How many times `pattern` stands at the start of `found`, by halving."""
+    width = len(pattern)
+    low, high = 0, len(found) // width
     while low < high:
         middle = (low + high + 1) // 2
-        if found[low * 4 : middle * 4] == pattern * (middle - low):
+        if found[low * width : middle * width] == pattern * (middle - low):
             low = middle
         else:
             high = middle - 1

@@ -8,7 +8,7 @@ from ._attach import attach
 from ._close import close_links
 from ._kernel_types import KernelTypes
 from ._load import BtfData, create_map, fill_map, fill_references, link_program, load_program
-from ._map import Map
+from ._map import PERF_EVENT_ARRAY, Map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..btf import Btf
     from ..objects import AttachPoint, LinkedProgram, Object, ProgramSpec
     from ._link import Link
+    from ._perf_buffer import PerfReader
     from ._program import Program
+    from ._ring import RingReader
 
 
 class LoadedObject:
@@ -64,9 +66,25 @@ class LoadedObject:
             raise
         return links
 
+    def reader(self, name: str) -> RingReader | PerfReader:
+        """A reader of the ring buffer or perf event array `name`; the caller closes it."""
+        target = self.maps[name]
+        if target.type == PERF_EVENT_ARRAY:
+            from ._perf_buffer import PerfReader
+
+            return PerfReader(target)
+        from ._ring import RingReader
+
+        return RingReader(target)
+
     def detach(self, link: Link) -> None:
         """Close one link."""
         self._drop([link])
+
+    def detach_all(self) -> None:
+        """Close all links; programs and maps stay."""
+        links, self.links = self.links, []
+        close_links(links)
 
     def _drop(self, links: list[Link]) -> None:
         gone = {id(link) for link in links}

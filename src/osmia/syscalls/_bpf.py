@@ -86,14 +86,14 @@ def btf_load(data: bytes, *, log: Array[c_char] | None = None, token_fd: int = 0
 
 
 class TestRun:
-    """What BPF_PROG_TEST_RUN gave back: return value, mean duration of a run in ns, data and context after it."""
+    """What BPF_PROG_TEST_RUN gave back: return value, mean `duration` of a run in ns, data and context after it."""
 
-    __slots__ = ("context", "data", "duration_ns", "retval")
+    __slots__ = ("context", "data", "duration", "retval")
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
-    def __init__(self, retval: int, duration_ns: int, data: bytes, context: bytes) -> None:
+    def __init__(self, retval: int, duration: int, data: bytes, context: bytes) -> None:
         self.retval = retval
-        self.duration_ns = duration_ns
+        self.duration = duration
         self.data = data
         self.context = context
 

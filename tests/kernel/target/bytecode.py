@@ -1,4 +1,4 @@
-"""Small programs for the tests, assembled by hand: the tests of the kernel package need no other package to be right."""
+"""Small programs for the tests, assembled by hand: a fault of the assembler must not hide one of the loader."""
 
 from __future__ import annotations
 
