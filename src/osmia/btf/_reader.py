@@ -390,6 +390,9 @@ class Btf:
         if not name:
             return out
         pattern = b"\0%b\0" % name.encode("utf-8", "replace")
+        # The first string of split BTF has no NUL before it.
+        if self.data[self._strings_at : self._strings_at + len(pattern) - 1] == pattern[1:]:
+            out.append(self._start_string)
         at = self.data.find(pattern, self._strings_at, self._strings_end)
         while at >= 0:
             out.append(at + 1 - self._strings_at + self._start_string)

@@ -108,7 +108,9 @@ def test_split_btf():
     b, ids = everything()
     base = Btf(b.build())
     top = BtfBuilder(base)
+    first = top.fwd("first")  # nothing stands before its name in the string section
     extra = top.struct("extra", 8, [("node", top.ptr(ids["struct"]), 0)])
+    last = top.typedef("last", extra)
     assert top.add_from(base, ids["struct"]) == ids["struct"]
     module = Btf(top.build(), base)
     assert module.find("extra") == extra >= base.end_id
@@ -116,7 +118,10 @@ def test_split_btf():
     assert module.find("node_t", B.KIND_TYPEDEF) == ids["typedef"]
     assert module.enum_value("RED") == (0, ids["enum"])
     assert B.describe(module, module.members(extra)[0].type_id) == "struct node *"
-    assert [t.name for t in module] == ["", "extra"] or [t.name for t in module] == ["extra", ""]
+    assert sorted(t.name for t in module) == ["", "extra", "first", "last"]
+    assert module.find("first") == first
+    assert all(module.find(t.name) == t.id for t in module if t.name)
+    assert module.find("last") == last
     assert module.key != base.key
 
 
