@@ -161,8 +161,8 @@ class Object(Data):
     `loss` names an array with one value, u64 counters that programs add to: one for each of `probe_names` (events lost
     there since the ring was full), then one for each of `map_formats` (updates refused since the map was full), then one
     for stacks lost to collisions in a stack trace map.
-    A map named ".data.start" holds, if it is there, u64 CLOCK_BOOTTIME nanoseconds at the start and u64 TAI minus boot
-    time; the session writes it before the first program runs.
+    Settings ("run.NAME", "MAP+OFFSET") ask the session to write a u64 into a map's contents before it is loaded: NAME is
+    boot_time (CLOCK_BOOTTIME, ns), tai_offset (TAI minus boot time, ns), child_pid (of -c) or pid.
     """
 
     programs: tuple[ProgramSpec, ...]

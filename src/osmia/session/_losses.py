@@ -1,38 +1,51 @@
-"""Events that a program could not hand over, counted by the program itself, per probe."""
+"""What programs could not hand over, counted by themselves: events by probe, updates by map, stacks."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from ..objects import Object
     from ._target import LoadedMap
 
 
 class Losses:
-    """Reads a per-CPU array of u64 counters, one per name in `probes`."""
+    """Reads u64 counters: one per name in `Object.probe_names`, one per script map that was full, one for stacks.
 
-    def __init__(self, counters: LoadedMap, probes: Sequence[str]) -> None:
+    They lie in one element of a data section, or in one element each of a per-CPU array.
+    """
+
+    def __init__(self, counters: LoadedMap, obj: Object) -> None:
         self._map = counters
-        self._probes = probes
+        self._section = any(m.name == obj.loss and m.contents is not None for m in obj.maps)
+        self._probes = obj.probe_names
+        self._maps = tuple(f.name for f in obj.map_formats)
         self._seen: dict[str, int] = {}
+
+    def _counters(self) -> list[int]:
+        elements = sorted(self._map.items())
+        if self._section:
+            return memoryview(elements[0][1]).cast("Q").tolist()
+        return [sum(memoryview(copies).cast("Q")) for _key, copies in elements]
 
     def total(self) -> dict[str, int]:
         """Probe -> lost events since the start; probes that lost none are left out."""
-        lost: dict[str, int] = {}
-        for key, copies in self._map.items():
-            count = sum(memoryview(copies).cast("Q"))
-            if count:
-                index = int.from_bytes(key, "little")
-                name = self._probes[index] if index < len(self._probes) else ""
-                lost[name] = lost.get(name, 0) + count
-        return lost
+        return _named(self._probes, self._counters())
+
+    def maps(self) -> dict[str, int]:
+        """Map -> updates that were lost because it was full."""
+        return _named(self._maps, self._counters()[len(self._probes) :])
+
+    def stacks(self) -> int:
+        """Stacks that were not recorded because another one had their place in the stack map."""
+        rest = self._counters()[len(self._probes) + len(self._maps) :]
+        return rest[0] if rest else 0
 
     def new(self) -> dict[str, int]:
         """Probe -> lost events since the last call."""
         now = self.total()
-        fresh = {
-            name: count - self._seen.get(name, 0) for name, count in now.items() if count > self._seen.get(name, 0)
-        }
-        self._seen = now
-        return fresh
+        seen, self._seen = self._seen, now
+        return {name: count - seen.get(name, 0) for name, count in now.items() if count > seen.get(name, 0)}
+
+
+def _named(names: tuple[str, ...], counts: list[int]) -> dict[str, int]:
+    return {name: count for name, count in zip(names, counts) if count}

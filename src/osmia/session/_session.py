@@ -7,17 +7,17 @@ import time
 from select import POLLIN, poll
 from struct import Struct
 
-from ..errors import AttachError, OsmiaError, UsageError
+from ..errors import AttachError, NotSupported, OsmiaError, ProbeError, UsageError
 from . import _events as ev
 from ._actions import compile_action
 from ._losses import Losses
 from ._maps import MapView
 from ._names import Names
+from ._readers import open_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     from ..objects import AttachPoint, Object
     from ._actions import Handler
@@ -32,8 +32,12 @@ RECORD_ID = Struct("<Q").unpack_from
 DIRECT = ("begin", "end", "self", "test", "bench")
 # The kernel runs the probe that was attached last first: attached in reverse, blocks run in the order of the script.
 LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt", "fentry", "fexit", "iter")
+# Attached to one process where the session has one; programs of other providers filter by themselves.
+BY_PROCESS = ("uprobe", "uretprobe", "usdt", "watchpoint", "iter", "profile", "software", "hardware")
 # How often losses are looked at, and processes that have no pidfd, in seconds.
 TICK = 0.5
+# Longest time that the end of a trace spends on reading what is left, in seconds.
+PATIENCE = 0.5
 
 
 def drop(_event: ev.Event) -> None:
@@ -86,6 +90,7 @@ class Session:
         self._loaded: Loaded | None = None
         self._reader: Reader | None = None
         self._links: list[Link] = []
+        self._points: list[AttachPoint] = []  # one for each link
         self._handlers: dict[int, Handler] = {}
         self._losses: Losses | None = None
         self._child: Child | None = None
@@ -100,15 +105,27 @@ class Session:
 
     # life
 
+    def load(self) -> Loaded:
+        """Load programs and maps, open the ring; attach nothing. `start` does it too."""
+        if self._loaded is None:
+            try:
+                self._load()
+            except BaseException:
+                self.close()
+                raise
+        assert self._loaded is not None
+        return self._loaded
+
     def start(self) -> int:
         """Load, run `begin`, attach everything, let the command run. Returns how many probes are attached."""
+        loaded = self.load()
         try:
-            return self._start()
+            return self._start(loaded)
         except BaseException:
             self.close()
             raise
 
-    def _start(self) -> int:
+    def _load(self) -> None:
         obj = self.object
         if self._catch:
             from ._wake import Signals
@@ -125,9 +142,11 @@ class Session:
         for map_format in obj.map_formats:
             self.maps[map_format.name] = MapView(map_format, loaded.maps[map_format.map], self.names)
         if obj.ring:
-            self._reader = loaded.reader(obj.ring)
+            self._reader = open_reader(loaded, obj.ring)
         if obj.loss:
-            self._losses = Losses(loaded.maps[obj.loss], obj.probe_names)
+            self._losses = Losses(loaded.maps[obj.loss], obj)
+
+    def _start(self, loaded: Loaded) -> int:
         count = self._attach(loaded)
         if self.duration is not None:
             self._deadline = time.monotonic() + self.duration
@@ -136,7 +155,21 @@ class Session:
         if not self._links and not self._signal_programs:
             self._over = True  # begin and end alone: what they wrote is all there will be
         self.emit(ev.Attached(count))
+        self._read_iterators()
         return count
+
+    def _read_iterators(self) -> None:
+        """Iterators run when they are read, once, and that is all they do."""
+        for point, link in zip(self._points, self._links):
+            if point.provider != "iter":
+                continue
+            self._over = True
+            if point.pin:
+                self.emit(ev.Cat(f"Program pinned to {point.pin}\n"))
+                continue
+            text = link.read()
+            if text:
+                self.emit(ev.Cat(text.decode("utf-8", "surrogateescape")))
 
     def _signal_numbers(self) -> list[int]:
         from ._wake import signal_number
@@ -176,15 +209,18 @@ class Session:
 
     def _attach_one(self, loaded: Loaded, point: AttachPoint) -> int:
         pid = self._child.pid if self._child else self.pid
+        if pid and not point.pid and point.provider in BY_PROCESS:
+            point = point.replace(pid=pid)
         try:
-            link = loaded.attach(point.replace(pid=pid) if pid and not point.pid else point)
-        except AttachError as e:
+            link = loaded.attach(point)
+        except (AttachError, NotSupported, ProbeError) as e:
             if not point.optional:
                 raise
             if self._settings.get("missing_probes") != "ignore":
                 self._warn(f"{e.message}; skipping it")
             return 0
         self._links.append(link)
+        self._points.append(point)
         return len(point.functions) or len(point.offsets) or 1
 
     def _with_run_values(self, obj: Object) -> Object:
@@ -193,6 +229,7 @@ class Session:
             "run.child_pid": self._child.pid if self._child else 0,
             "run.pid": self._child.pid if self._child else self.pid,
             "run.boot_time": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            "run.tai_offset": time.clock_gettime_ns(time.CLOCK_TAI) - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         }
         for name, where in obj.settings:
             if not name.startswith("run.") or name not in values:
@@ -239,6 +276,8 @@ class Session:
             self._over = True
         if now >= self._next_tick:
             self._next_tick = now + TICK
+            if self._child or self.pid:
+                self.names.follow(self._child.pid if self._child else self.pid)
             self._report_losses()
         return not self._over
 
@@ -274,16 +313,46 @@ class Session:
             if number in (SIGINT, SIGTERM):
                 self._over = True
 
-    def _drain(self) -> None:
-        if self._reader:
-            self._reader.drain(self._consume)
+    def _drain(self) -> int:
+        """Handle one batch of records; how many there were."""
+        if not self._reader:
+            return 0
+        batch = self._reader.drain()
+        data, handlers = batch.data, self._handlers
+        for start, count, _size, stride in batch.runs:
+            for at in range(start, start + count * stride, stride):
+                (format_id,) = RECORD_ID(data, at)
+                handler = handlers.get(format_id) or self._new_handler(format_id)
+                handler(data, at)
+                if self._deaf:
+                    return batch.count
+        return batch.count
 
-    def _consume(self, buffer: Any, offset: int, _length: int) -> None:
-        if self._deaf:
-            return
-        (format_id,) = RECORD_ID(buffer, offset)
-        handler = self._handlers.get(format_id) or self._new_handler(format_id)
-        handler(buffer, offset)
+    def drain(self) -> None:
+        """Handle every record that is in the ring now.
+
+        Not without end: probes that are detached in the background may still fill it.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while self._drain() and not self._deaf and time.monotonic() < deadline:
+            continue
+
+    def count(self, timeout: float | None) -> dict[int, int]:
+        """Take records out of the ring and count them by format id, waiting up to `timeout` seconds for the first."""
+        from ._count import count_by_id
+
+        counts: dict[int, int] = {}
+        if self._reader:
+            if timeout:
+                self._wait(timeout)
+            deadline = time.monotonic() + PATIENCE
+            while count_by_id(self._reader.drain(), counts) and time.monotonic() < deadline:
+                continue
+        return counts
+
+    def resume(self) -> None:
+        """Forget an `exit()`: tests and benchmarks run one after the other."""
+        self.status, self._deaf = 0, False
 
     def _new_handler(self, format_id: int) -> Handler:
         for format in self.object.events:
@@ -331,12 +400,14 @@ class Session:
             return
         self.ended = self._over = True
         self._detach()
-        self._drain()
+        if self._deaf and self._reader:
+            self.count(0)
         self._deaf = False
+        self.drain()
         for point in self.object.attach_points:
             if point.provider == "end":
                 self._loaded.programs[point.program].run_once()
-        self._drain()
+        self.drain()
         self._report_losses()
         self.emit(ev.Ended(self.status))
         if self.setting("print_maps_on_exit", 1):
@@ -344,20 +415,16 @@ class Session:
                 self.emit(self.maps[name].snapshot())
 
     def _detach(self) -> None:
-        links, self._links = self._links, []
-        if len(links) > 4:
-            from ._detach import close_all
-
-            close_all(links)
-            return
-        for link in links:
-            link.close()
+        if self._links and self._loaded:
+            self._links = []
+            self._loaded.detach_all()
 
     def close(self) -> None:
         """Detach and unload; ends the command if it still runs. Emits nothing."""
         self._detach()
         if self._child:
             self._child.close()
+        self.names.close()
         for part in (self._reader, self._loaded, self._signals):
             if part:
                 part.close()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Integer arguments that are passed in registers.
 REGISTER_ARGUMENTS = {"x86_64": 6, "aarch64": 8}
+# Read from the task_struct, whose layout BTF tells.
+TASK_FIELDS = ("ppid", "pcomm", "leader_comm", "leader_tid")
 # `args` of these live in registers or a context array and cannot be reached from a loop's callback.
 _SPECIAL = ("begin", "end", "self")
 
@@ -33,6 +35,8 @@ def builtin(st: State, e: ast.Name) -> ast.Expr:
         return e
     if row.returns is not None:
         e.type = row.returns
+        if name in TASK_FIELDS and st.btf is None:
+            st.error(e.span, f"{name} needs the kernel's BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF=y")
         if name == "has_cpid":
             return literal_bool(e, st.env.cpid != 0)
         if name == "usermode" and st.env.arch != "x86_64":

@@ -729,17 +729,13 @@ def _text_function(st: State, e: ast.Call) -> ast.Expr:
     return e
 
 
-def _task(field: str, t: Type) -> Callable[[State, ast.Call], ast.Expr]:
+def _task(st: State, e: ast.Call) -> ast.Expr:
     """ppid(task) and kin: the argument must point to a task."""
-
-    def check(st: State, e: ast.Call) -> ast.Expr:
-        given = _type(e, 0)
-        wanted = task_struct(st)
-        if given is not UNKNOWN and not is_number(given) and (wanted is None or promote(wanted, given) is None):
-            st.error(e.span, f"{e.name}() expects a pointer to struct task_struct ({given} provided)")
-        return e
-
-    return check
+    given = _type(e, 0)
+    wanted = task_struct(st)
+    if given is not UNKNOWN and not is_number(given) and (wanted is None or promote(wanted, given) is None):
+        st.error(e.span, f"{e.name}() expects a pointer to struct task_struct ({given} provided)")
+    return e
 
 
 def _signal(st: State, e: ast.Call) -> ast.Expr:
@@ -837,10 +833,10 @@ _HANDLERS: dict[str, Callable[[State, ast.Call], ast.Expr]] = {
     "strlen": _text_function,
     "strcap": _text_function,
     "str_concat": _text_function,
-    "ppid": _task("real_parent", UINT32),
-    "pcomm": _task("real_parent", UINT32),
-    "leader_comm": _task("group_leader", UINT32),
-    "leader_tid": _task("group_leader", UINT32),
+    "ppid": _task,
+    "pcomm": _task,
+    "leader_comm": _task,
+    "leader_tid": _task,
     "signal": _signal,
     "signal_thread": _signal,
     "socket_cookie": _socket_cookie,

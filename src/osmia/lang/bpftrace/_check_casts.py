@@ -56,8 +56,8 @@ def _check(st: State, e: ast.Cast, t: Type, source: Type) -> None:
         st.error(e.span, f'Cannot cast from C type "{source}"')
     elif kind in ("none", "void"):
         st.error(e.span, f'Cannot cast from "{"void" if kind == "none" else source}" type')
-    elif same(t, source) and source.mode != "flex":
-        st.warn(e.span, f"Unnecessary cast: expression is already of type {source}")
+    elif same(t, source):
+        return
     elif not _possible(st, e, t, source):
         st.error(e.span, f'Cannot cast from "{settle(source)}" to "{t}"', _hint(t, source))
 

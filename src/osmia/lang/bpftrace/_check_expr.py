@@ -226,8 +226,10 @@ def _dereference(st: State, e: ast.Unary, t: Type) -> ast.Expr:
             e.type = lvalue(t.element, t.space)
     elif t.kind in ("struct", "union") and t.space == CONTEXT:
         return e.operand  # `*args`, an old spelling
-    elif t.kind == "int":
-        e.type = integer(8, False, t.space)
+    elif t.kind == "int":  # an address of a uint64, such as kaddr() gives
+        target = pointer(UINT64, t.space or st.ctx.space or KERNEL)
+        e.operand = cast_to(e.operand, target)
+        e.type = lvalue(UINT64, target.space)
     else:
         st.error(e.span, f"Can not dereference type '{t}'. It is not a pointer.")
         e.type = UNKNOWN
@@ -286,7 +288,7 @@ def _result(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
         return BOOL
     if numeric_a and numeric_b:
         if op in ("/", "%"):
-            _check_division(st, e, a, b)
+            _check_division(st, e)
         return binary_type(op, a, b)
     return _invalid(st, e, a, b)
 
@@ -300,14 +302,9 @@ def _invalid(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
     return UNKNOWN
 
 
-def _check_division(st: State, e: ast.Binary, a: Type, b: Type) -> None:
+def _check_division(st: State, e: ast.Binary) -> None:
     if isinstance(e.right, ast.Integer) and e.right.value == 0:
         st.error(e.right.span, "division by zero")
-    elif (a.signed and a.mode != FLEX) or (b.signed and b.mode != FLEX):
-        st.warn(
-            e.span,
-            f"signed operands for '{e.op}' can lead to undefined behavior (cast to unsigned to silence warning)",
-        )
 
 
 def _pointers(st: State, e: ast.Binary, a: Type, b: Type) -> Type:

@@ -11,7 +11,7 @@ from ...errors import SourceError
 from . import ast
 from .checked import Source
 from .cpreprocess import ConstantError, Preprocessor, evaluate
-from .expressions import C_WORDS, ExpressionParser, SyntaxProblem
+from .expressions import C_WORDS, MAX_HEIGHT, MAX_SUFFIXES, ExpressionParser, SyntaxProblem, is_higher
 from .types import BOOL, INT8, VOID, StructDef, StructField, Type, pointer, string
 
 TYPE_CHECKING = False
@@ -160,6 +160,9 @@ class _Reader(ExpressionParser):
         """A constant expression at the cursor."""
         start = self.tok[2]
         tree = self.expression()
+        if is_higher(tree, MAX_HEIGHT):
+            self.wrong(start, "expression too large", "split it over several #define lines")
+            return 1
         try:
             return evaluate(tree, self.enumerator, self.size_of_name)
         except ConstantError as e:
@@ -544,8 +547,10 @@ class _Reader(ExpressionParser):
         """`*name[4]`, `(*name)(int)`: (name, type)."""
         self.descend()
         found = base
-        while self.kind == "*":
+        stars = 0
+        while self.kind == "*" and stars <= MAX_SUFFIXES:
             self.advance()
+            stars += 1
             found = pointer(found)
             while self.kind == "id" and (self.tok[1] in _IGNORED or self.tok[1] in ("const", "volatile")):
                 self.advance()
@@ -560,6 +565,8 @@ class _Reader(ExpressionParser):
             name = self.tok[1]
             self.advance()
         found = self.declarator_suffixes(found)
+        if _levels(found) > MAX_SUFFIXES:
+            raise self.fail(f"type of more than {MAX_SUFFIXES} levels", "nobody points that deep")
         if inner is not None:
             behind = self.at
             self.seek(inner)
@@ -577,6 +584,8 @@ class _Reader(ExpressionParser):
                 continue
             self.advance()
             start = self.tok[2]
+            if len(counts) > MAX_SUFFIXES:
+                raise self.fail(f"type of more than {MAX_SUFFIXES} levels", "nobody points that deep")
             counts.append(0 if self.kind == "]" else self.value())
             if not 0 <= counts[-1] < 1 << 32:
                 self.wrong(start, f"array of {counts[-1]} elements")
@@ -616,6 +625,14 @@ def _array(element: Type, count: int) -> Type:
     if element == _CHAR and count:
         return string(count)
     return Type("array", element.size * count, element=element, count=count)
+
+
+def _levels(t: Type) -> int:
+    levels = 0
+    while t.element is not None:
+        t = t.element
+        levels += 1
+    return levels
 
 
 def _plain(t: Type) -> Type:

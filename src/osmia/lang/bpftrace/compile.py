@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...objects import Object
     from . import ast
     from .lower import ScriptLowering
+    from .types import Type
 
 
 class Compilation:
@@ -31,21 +32,27 @@ class Compilation:
         params: Sequence[str] = (),
         options: Mapping[str, str | bool | None] | None = None,
         pid: int = 0,
-        cpid: int = 0,
+        has_cmd: bool = False,
         unsafe: bool = False,
         include_dirs: Sequence[str] = (),
+        includes: Sequence[str] = (),
+        warning_level: int = 1,
         optimize: str = "short",
         probe_filter: str = "",
         btf: str | None = None,
+        debug: Sequence[str] = (),
     ) -> None:
-        self.sources = [Source(name, script)]
+        head = "".join(f'#include "{path}"\n' for path in includes)
+        self.sources = [Source(name, head + script)]
+        self.warning_level = warning_level
         self.params = tuple(params)
         self.options = {k: None if v is True else v for k, v in (options or {}).items() if v is not False}
-        self.pid, self.cpid, self.unsafe = pid, cpid, unsafe
+        self.pid, self.has_cmd, self.unsafe = pid, has_cmd, unsafe
         self.include_dirs = tuple(include_dirs)
         self.optimize = optimize
         self.probe_filter = probe_filter
         self.warnings: list[Diagnostic] = []
+        self.debug = tuple(debug)
         self._btf_path = btf
         self._btf: Btf | None = None
         self._btf_tried = False
@@ -98,7 +105,6 @@ class Compilation:
         definitions = None
         if script.definitions:
             from . import cdefs
-            from .btftypes import resolve
 
             dirs = [os.path.dirname(s.name) for s in self.sources]
             definitions = cdefs.read(
@@ -107,7 +113,7 @@ class Compilation:
                 have_btf=self.have_btf,
                 include_dirs=self.include_dirs,
                 file_dirs=dirs,
-                resolve=lambda name: resolve(self.load_btf(), name),
+                resolve=self._kernel_type,
             )
         with Catalogue(_LazyBtf(self), pid=self.pid, unsafe=self.unsafe) as catalogue:  # type: ignore[arg-type]
             environment = Environment(
@@ -117,13 +123,25 @@ class Compilation:
                 catalogue,
                 config,
                 self.pid,
-                self.cpid,
+                int(self.has_cmd),
                 self.unsafe,
                 os.uname().machine,
                 self.params,
                 self.warnings,
             )
             return check(script, environment)
+
+    def _kernel_type(self, name: str) -> Type | None:
+        """A type that the script's C definitions use without defining it."""
+        from . import btftypes
+
+        btf = self.load_btf()
+        if btf is None:
+            return None
+        kind, _, rest = name.partition(" ")
+        if kind in ("struct", "union"):
+            return btftypes.struct(btf, kind, rest)
+        return btftypes.enum(btf, rest) if kind == "enum" else btftypes.named(btf, name)
 
     def lower(self) -> ScriptLowering:
         from .lower import Features, Options, ScriptLowering
@@ -143,7 +161,8 @@ class Compilation:
     def compile(self) -> Object:
         obj = self.lower().lower()
         sources = tuple((f"source.{i}", s.name) for i, s in enumerate(self.sources[1:]))
-        warnings = tuple((f"warning.{i}", w.render()) for i, w in enumerate(self.warnings))
+        shown = self.warnings if self.warning_level else []
+        warnings = tuple((f"warning.{i}", w.render()) for i, w in enumerate(shown))
         return obj.replace(settings=obj.settings + sources + warnings)
 
     def _user_address(self, target: str, name: str) -> int:
@@ -171,8 +190,8 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     """Compile a script in the bpftrace language for the running kernel; nothing is loaded.
 
     `name` is what messages call the script; for a file it is its path (imports are relative to it). `params` are the
-    positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `cpid` is the process
-    of -c. `include_dirs` are searched for `#include`. `optimize` is none, short or O2; `probe_filter` a regular
+    positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `has_cmd` says that
+    there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2; `probe_filter` a regular
     expression that keeps only the probes it finds. Warnings are in the object's settings, as "warning.N".
     Raises SourceError with all errors of the script.
     """

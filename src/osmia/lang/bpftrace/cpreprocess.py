@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..._data import Data
 from . import ast
 from .checked import Source
-from .expressions import ExpressionParser, SyntaxProblem
+from .expressions import MAX_HEIGHT, ExpressionParser, SyntaxProblem, is_higher
 from .lexer import compile_pattern, diagnostic, lex_all
 
 TYPE_CHECKING = False
@@ -185,7 +185,8 @@ class Preprocessor:
                 name = tokens[at + 1 + paren] if at + 1 + paren < len(tokens) else tokens[-1]
                 if name[0] == "id":
                     out.append(("int", str(int(name[1] in self.macros)), start, end))
-                    at += 4 if paren else 2
+                    closed = paren and at + 3 < len(tokens) and tokens[at + 3][0] == ")"
+                    at += 4 if closed else 3 if paren else 2
                     continue
             out.append(tokens[at])
             at += 1
@@ -364,6 +365,8 @@ def constant(
         raise ConstantError(parser.errors[0].message.removeprefix("syntax: "))
     if parser.kind != "eof":
         raise ConstantError(f"unexpected {parser.found()}")
+    if is_higher(tree, MAX_HEIGHT):
+        raise ConstantError("expression too large")
     return evaluate(tree, lookup, sizeof)
 
 

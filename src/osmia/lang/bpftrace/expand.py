@@ -8,9 +8,8 @@ from __future__ import annotations
 from ...errors import Diagnostic, SourceError
 from . import ast
 from .checked import Source
-from .expressions import MAX_HEIGHT
+from .expressions import MAX_HEIGHT, is_higher
 from .lexer import MAX_UINT64, compile_pattern, diagnostic, parse_integer
-from .parser import is_higher
 from .types import INT64, UINT64
 
 TYPE_CHECKING = False

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # frames a level, and Python allows 1000 frames in all.
 MAX_NESTING = 80
 MAX_HEIGHT = 120
+MAX_SUFFIXES = 16  # `*` and `[n]` of one type
 
 BINARY = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
@@ -188,6 +189,8 @@ class ExpressionParser:
         """`*` and `[n]` in any order; None (position undefined) when a bracket holds no size."""
         out: list[str | int] = []
         while True:
+            if len(out) > MAX_SUFFIXES:
+                raise self.fail(f"type with more than {MAX_SUFFIXES} suffixes", "nobody points that deep")
             if self.kind == "*":
                 out.append("*")
                 self.advance()
@@ -594,14 +597,35 @@ class ExpressionParser:
 
     # ------------------------------------------------------------ blocks (the statement parser knows how)
 
+    # In C constants, which this class alone reads, neither has a place.
+
     def block_expression(self) -> ast.Expr:
-        raise NotImplementedError
+        raise self.fail("expected expression")
 
     def if_expression(self) -> ast.Expr:
-        raise NotImplementedError
+        raise self.fail("expected expression")
 
     def if_value(self) -> ast.Expr | None:
         return self.if_expression()  # late: `_WORDS` holds functions of this class
+
+
+def is_higher(node: ast.Node | None, limit: int) -> bool:
+    """Whether a tree has more than `limit` levels; found without recursion."""
+    level: list[ast.Node] = [node] if node is not None else []
+    while level:
+        if limit < 0:
+            return True
+        limit -= 1
+        below: list[ast.Node] = []
+        for current in level:
+            for field in current._fields:
+                value = getattr(current, field)
+                if isinstance(value, ast.Node):
+                    below.append(value)
+                elif type(value) is list:
+                    below += [v for v in value if isinstance(v, ast.Node)]
+        level = below
+    return False
 
 
 def is_argument(word: str) -> bool:

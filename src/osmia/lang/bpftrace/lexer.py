@@ -42,7 +42,7 @@ _SKIP = re.compile(_BLANK)
 _SKIP_C = re.compile(
     r"""(?:/\*.*?(?:\*/|\Z)|//[^\n]*+|"(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?|[^;{}"'/]++|/)*+""", re.DOTALL
 )
-_ATTACH = re.compile(r"""(?:[^\s{,"/]++|"(?:[^"\\]++|\\.)*+"?|(/))""", re.DOTALL)
+_ATTACH = re.compile(r"""(?:[^ \t\r\n\f\v{,"/]++|"(?:[^"\\]++|\\.)*+"?|(/))""", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]*+|[0-9][0-9_]*+(?:[eE][0-9_]*+)?)(.*)", re.DOTALL)
 _INT_SUFFIXES = frozenset(("", "u", "l", "ul", "ll", "ull"))

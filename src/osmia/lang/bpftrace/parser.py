@@ -6,7 +6,7 @@ from ...errors import SourceError
 from . import ast
 from .ast import Span
 from .checked import Source
-from .expressions import MAX_HEIGHT, TAGS, ExpressionParser, SyntaxProblem
+from .expressions import MAX_HEIGHT, TAGS, ExpressionParser, SyntaxProblem, is_higher
 from .lexer import attach_end, c_chunk_end, compile_pattern, lex_region, skip_blank
 
 TYPE_CHECKING = False
@@ -683,7 +683,9 @@ class Parser(ExpressionParser):
         elif text.startswith("{", pos):
             self.region(pos)
         else:
-            found = "the end of the script" if pos >= len(text) else repr(text[pos : pos + 20].split()[0])
+            found = (
+                "the end of the script" if pos >= len(text) else repr((text[pos : pos + 20].split() or [text[pos]])[0])
+            )
             self.report(
                 pos, pos + 1, f"expected '{{', found {found}", "a probe is followed by /predicate/ or by { statements }"
             )
@@ -711,25 +713,6 @@ class Parser(ExpressionParser):
         self.in_predicate = False
         self.pos = behind
         return found
-
-
-def is_higher(node: ast.Node | None, limit: int) -> bool:
-    """Whether a tree has more than `limit` levels; found without recursion."""
-    level: list[ast.Node] = [node] if node is not None else []
-    while level:
-        if limit < 0:
-            return True
-        limit -= 1
-        below: list[ast.Node] = []
-        for current in level:
-            for field in current._fields:
-                value = getattr(current, field)
-                if isinstance(value, ast.Node):
-                    below.append(value)
-                elif type(value) is list:
-                    below += [v for v in value if isinstance(v, ast.Node)]
-        level = below
-    return False
 
 
 def _is_c_definition(text: str, start: int) -> bool:

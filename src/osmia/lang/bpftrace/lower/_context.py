@@ -103,7 +103,7 @@ def _nsecs_call(p: Program, e: ast.Call) -> Value:
     if mode == "tai":
         return Value(e.type, p.f.helper(_need(p, "ktime_get_tai_ns", e)))
     if mode == "sw_tai":
-        offset = p.f.load(p.f.to_pointer(p.f.to_int(p.script.start_value(p, 8))))
+        offset = p.f.load(p.script.start_value(p, 8))
         return Value(e.type, p.f.op("add", p.f.helper(p.features.boot_clock), offset))
     return Value(e.type, p.f.helper(p.features.boot_clock))
 
@@ -117,6 +117,10 @@ def _need(p: Program, helper: str, node: ast.Node) -> int:
 def _elapsed(p: Program, e: ast.Name) -> Value:
     start = p.f.load(p.script.start_value(p, 0))
     return Value(e.type, p.f.op("sub", p.f.helper(p.features.boot_clock), start))
+
+
+def _cpid(p: Program, e: ast.Name) -> Value:
+    return Value(e.type, p.f.load(p.script.start_value(p, 16)))
 
 
 def _jiffies(p: Program, e: ast.Name) -> Value:
@@ -339,6 +343,7 @@ BUILTINS.update(
         "nsecs": _nsecs,
         "elapsed": _elapsed,
         "jiffies": _jiffies,
+        "cpid": _cpid,
         "cpu": _cpu,
         "ncpus": _ncpus,
         "curtask": _helper(35),  # type: ignore[dict-item]

@@ -6,7 +6,7 @@ from ....codegen import Module, compile_module
 from ....errors import CodegenError, Diagnostic, SourceError
 from ....objects import AttachPoint, EventFormat, Function, MapFormat, MapSpec, Object, ProgramSpec
 from .. import ast
-from ..checked import CheckedProbe, CheckedScript, MapInfo
+from ..checked import CheckedProbe, CheckedScript, Config, MapInfo
 from ..types import Type
 from . import _calls, _context, _events, _expr, _loops, _stmt, _strings  # noqa: F401  they register their handlers
 from ._btf import object_btf
@@ -28,9 +28,10 @@ _NO_PREALLOC = 1
 _DECLARED = {"hash": _HASH, "lruhash": _LRU_HASH, "percpuhash": _PERCPU_HASH, "percpulruhash": _LRU_PERCPU_HASH}
 
 # BPF_PROG_TYPE_*, BPF_TRACE_*
-_KPROBE, _TRACEPOINT, _PERF_EVENT, _RAW_TRACEPOINT, _TRACING = 2, 5, 7, 17, 26
+_KPROBE, _TRACEPOINT, _XDP, _PERF_EVENT, _RAW_TRACEPOINT, _TRACING = 2, 5, 6, 7, 17, 26
 _PROGRAM_TYPES = {
-    **dict.fromkeys(("begin", "end", "self", "test", "bench", "rawtracepoint"), (_RAW_TRACEPOINT, 0)),
+    **dict.fromkeys(("begin", "end", "self", "rawtracepoint"), (_RAW_TRACEPOINT, 0)),
+    **dict.fromkeys(("test", "bench"), (_XDP, 0)),  # test runs of packet programs can be repeated and timed
     **dict.fromkeys(("interval", "profile", "software", "hardware", "watchpoint", "asyncwatchpoint"), (_PERF_EVENT, 0)),
     **dict.fromkeys(("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt"), (_KPROBE, 0)),
     "tracepoint": (_TRACEPOINT, 0),
@@ -43,6 +44,7 @@ _ONE_EACH = ("fentry", "fexit", "iter", "rawtracepoint")  # a program of its own
 STACK_ENTRIES = 16384
 DEFAULT_RING = 4 << 20
 START = ".data.start"
+RUN_VALUES = (("boot_time", 0), ("tai_offset", 8), ("child_pid", 16))  # what the session writes there, and where
 LOSS = ".bss.loss"
 
 
@@ -174,7 +176,7 @@ class ScriptLowering:
 
     def start_value(self, p: Program, offset: int) -> str:
         self._uses_start = True
-        return p.f.gep(self.module.variable("osmia_start", 16, START), offset)
+        return p.f.gep(self.module.variable("osmia_start", 24, START), offset)
 
     def user_address(self, p: Program, name: str, node: ast.Node) -> int:
         target = p.probe.attach[0].target if p.probe.attach else ""
@@ -333,7 +335,7 @@ class ScriptLowering:
             size = 8 * (len(self.probe_names) + len(self._map_numbers) + 1)
             specs.append(MapSpec(LOSS, _ARRAY, 4, size, 1, contents=bytes(size)))
         if self._uses_start:
-            specs.append(MapSpec(START, _ARRAY, 4, 16, 1, contents=bytes(16)))
+            specs.append(MapSpec(START, _ARRAY, 4, 24, 1, contents=bytes(24)))
         return specs
 
     def _map_spec(self, name: str) -> MapSpec:
@@ -357,6 +359,10 @@ class ScriptLowering:
 
     def _settings(self) -> tuple[tuple[str, int | str], ...]:
         config = self.config
+        run = ((f"run.{name}", f"{START}+{at}") for name, at in RUN_VALUES) if self._uses_start else ()
+        return (*run, *self._config_settings(config))
+
+    def _config_settings(self, config: Config) -> tuple[tuple[str, int | str], ...]:
         return tuple(
             (name, int(value) if isinstance(value, bool) else value)
             for name in config._fields
