@@ -341,7 +341,13 @@ class Catalogue:
                     probe=spec.text,
                     hint="no function covers it; use --unsafe to probe it all the same",
                 )
-            return [_placed(spec, path, "", [file.place(spec.address)])]
+            try:
+                place = file.place(spec.address)
+            except ElfError:
+                if not self.unsafe:
+                    raise
+                place = Location(file.base + spec.address, spec.address)  # take it for a file offset
+            return [_placed(spec, path, "", [place])]
         if spec.lang == "cpp" or has_wildcard(spec.function):
             found = []
             for name in self._functions(spec, file):

@@ -22,6 +22,8 @@ _REFUSED = (
     (b"__entry_text_start", b"__entry_text_end"),
     (b"_sinittext", b"_einittext"),
 )
+# Symbols of the linker, not functions.
+_MARKS = {"_text", "_stext", "_etext", "_sinittext", "_einittext"}
 
 
 class KernelFunctions:
@@ -126,13 +128,13 @@ class KernelFunctions:
             start = core.find(b" %b\n" % first)
             end = core.find(b" %b\n" % last)
             if 0 <= start < end:
-                core = core[:start] + core[end:]
+                core = core[: core.rfind(b"\n", 0, start) + 1] + core[core.find(b"\n", end) + 1 :]
         names = {
             m.decode("ascii", "replace") for m in re.findall(rb" [tTwW] ([^\s.]+(?:\.(?!cold|part)[^\s]+)?)\n", core)
         }
         if not names:
             return {}
-        refused = self._blacklist()
+        refused = self._blacklist() | _MARKS
         found = {"vmlinux": {n for n in names if not n.startswith(_HIDDEN)} - refused}
         for name, module in re.findall(rb" [tT] ([^\s.]+)\t\[(\S+)\]", text[cut:]):
             # "bpf" is JITed programs, names in underscores are trampolines (kernel/kallsyms.c).

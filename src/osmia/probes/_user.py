@@ -93,7 +93,8 @@ class UserFile:
             raise ProbeError(
                 f"Offset outside the function bounds ('{symbol.name}' size is {symbol.size})", probe=symbol.name
             )
-        return self.place(symbol.value + offset)
+        start = self.place(symbol.value)
+        return Location(start.offset + offset, start.address + offset)
 
     def place(self, address: int) -> Location:
         """The location of an address as the file lays it out. ElfError if the file does not hold it."""
