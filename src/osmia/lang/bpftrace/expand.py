@@ -10,6 +10,7 @@ from . import ast
 from .checked import Source
 from .expressions import MAX_HEIGHT, is_higher
 from .lexer import MAX_UINT64, compile_pattern, diagnostic, parse_integer
+from .parser import as_statement
 from .types import INT64, UINT64
 
 TYPE_CHECKING = False
@@ -175,11 +176,13 @@ class _Expander:
             if found is not None:
                 body, value = found
                 if value is not None:
-                    body = [*body, ast.ExprStmt(value.span, value)]
+                    body = [*body, as_statement(value)]
                 return ast.Block(statement.span, body)
             if isinstance(call, ast.Call):
                 return statement
         statement.expr = self.visit(call)
+        if statement.expr is not call and isinstance(statement.expr, ast.BlockExpr | ast.IfExpr):
+            return as_statement(statement.expr)
         return statement
 
     def is_parameter(self, node: ast.Call | ast.Name) -> bool:

@@ -97,7 +97,7 @@ class Parser(ExpressionParser):
         self.depth = depth - 1
         self.in_predicate = predicate
         if value is not None and not want_value:
-            out.append(ast.ExprStmt(value.span, value))
+            out.append(as_statement(value))
             value = None
         return out, value
 
@@ -187,7 +187,7 @@ class Parser(ExpressionParser):
         if value is not None and want_value and self.kind == "}":
             return ast.BlockExpr(self.span(start), body, value)
         if value is not None:
-            body.append(ast.ExprStmt(value.span, value))
+            body.append(as_statement(value))
         out.append(ast.Block(self.span(start), body))
         return None
 
@@ -743,26 +743,29 @@ def _if_statement(span: Span, condition: ast.Expr, then: Parts, otherwise: Parts
     elif otherwise is None:
         rest = []
     else:
-        rest = [otherwise if isinstance(otherwise, ast.Stmt) else _undo(otherwise)]  # type: ignore[arg-type]
+        rest = [otherwise if isinstance(otherwise, ast.Stmt) else as_statement(otherwise)]  # type: ignore[arg-type]
     return ast.If(span, condition, _as_statements(then), rest)
 
 
 def _as_statements(parts: Parts) -> list[ast.Stmt]:
     body, value = parts
     if value is not None:
-        body.append(ast.ExprStmt(value.span, value))
+        body.append(as_statement(value))
     return body
 
 
-def _undo(value: ast.Expr) -> ast.Stmt:
-    """An `else if` that had values, in a chain that as a whole has none."""
+def as_statement(value: ast.Expr) -> ast.Stmt:
+    """A value that nobody uses: blocks and ifs become statements, so that their last calls need no value."""
     if isinstance(value, ast.IfExpr):
-        branches = [
-            [*b.body, ast.ExprStmt(b.value.span, b.value)] if isinstance(b, ast.BlockExpr) else [_undo(b)]
-            for b in (value.then, value.otherwise)
-        ]
-        return ast.If(value.span, value.condition, *branches)
+        then, otherwise = (_statements_of(b) for b in (value.then, value.otherwise))
+        return ast.If(value.span, value.condition, then, otherwise)
+    if isinstance(value, ast.BlockExpr):
+        return ast.Block(value.span, _statements_of(value))
     return ast.ExprStmt(value.span, value)
+
+
+def _statements_of(value: ast.Expr) -> list[ast.Stmt]:
+    return [*value.body, as_statement(value.value)] if isinstance(value, ast.BlockExpr) else [as_statement(value)]
 
 
 _STATEMENTS: dict[str, Callable[[Parser, list[ast.Stmt], bool], tuple[bool, ast.Expr | None]]] = {
