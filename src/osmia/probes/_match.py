@@ -47,12 +47,8 @@ class Match(Data):
         base = AttachPoint(spec.provider, program, self.name, self.target, self.function, pid=pid, source=source)
         if self.locations:
             function = f"{self.namespace}:{self.function}" if spec.provider == "usdt" else self.function
-            return tuple(
-                base.replace(
-                    function=function, offset=where.offset, address=where.address, ref_ctr_offset=where.ref_ctr_offset
-                )
-                for where in self.locations
-            )
+            base = base.replace(target=_attach_path(self.target), function=function)
+            return tuple(base.replace(offset=p.offset, ref_ctr_offset=p.ref_ctr_offset) for p in self.locations)
         if spec.provider in ("interval", "profile"):
             return (base.replace(period=spec.period, frequency=spec.frequency),)
         if spec.provider in ("software", "hardware"):
@@ -61,6 +57,11 @@ class Match(Data):
         if spec.provider in ("watchpoint", "asyncwatchpoint"):
             return (base.replace(address=spec.address or 0, length=spec.length, mode=spec.mode),)
         return (base.replace(offset=spec.offset, address=spec.address or 0, pin=spec.pin),)
+
+
+def _attach_path(path: str) -> str:
+    """The file that the kernel is told: of a library in an archive, the archive."""
+    return path.partition("!/")[0]
 
 
 def attach_multi(matches: list[Match], program: str = "", *, pid: int = 0, source: int = -1) -> tuple[AttachPoint, ...]:
@@ -95,7 +96,14 @@ def attach_multi(matches: list[Match], program: str = "", *, pid: int = 0, sourc
             functions = list(dict.fromkeys(functions))
         points.append(
             AttachPoint(
-                provider, program, name, target, pid=pid, source=source, functions=tuple(functions), offsets=offsets
+                provider,
+                program,
+                name,
+                _attach_path(target),
+                pid=pid,
+                source=source,
+                functions=tuple(functions),
+                offsets=offsets,
             )
         )
     return tuple(points)

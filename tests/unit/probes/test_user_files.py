@@ -127,7 +127,7 @@ def test_cpp_names(build: Callable[..., str]) -> None:
     assert found == ["_ZN4shop4Till3addEd", "_ZN4shop4Till3addEi"]
     assert len(places(f'u:{path}:cpp:"shop::Till::*"')) == 3
     assert len(places(f'u:{path}:cpp:"shop::Till::add(int)"')) == 1
-    assert places(f"u:{path}:_ZN4shop4Till5totalEv") != []
+    assert places(f"u:{path}:_ZNK4shop4Till5totalEv") != []
 
 
 @pytest.mark.parametrize(
