@@ -1,0 +1,105 @@
+"""The `osmia` command.
+
+Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted before the trace began, 141 nobody reads our
+output any more; a script's `exit(n)` gives n.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ._output import Closed, complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+ERROR, USAGE, INTERRUPTED, PIPE = 1, 2, 130, 141
+
+# Command -> module, what it does. A command's module is imported when the command is given.
+COMMANDS = {
+    "trace": ("_trace", "run a script in the bpftrace language"),
+    "list": ("_list", "list probes, with their arguments"),
+    "build": ("_build", "compile a script to a BPF object file"),
+    "run": ("_run_object", "load and attach a BPF object file"),
+    "doctor": ("_doctor", "say what this kernel and this user can do"),
+    "bpftrace": ("_bpftrace", "take the command line of bpftrace"),
+    "completions": ("_completions", "print completions for a shell"),
+    "version": ("_version", "print the version"),
+}
+
+
+def usage() -> str:
+    rows = "\n".join(f"  {name:<14} {what}" for name, (_module, what) in COMMANDS.items())
+    return f"""usage: osmia COMMAND [OPTION]... [ARGUMENT]...
+
+Commands:
+{rows}
+
+osmia COMMAND --help tells more. Examples:
+  osmia trace -e 'tracepoint:syscalls:sys_enter_openat {{ @[comm] = count(); }}'
+  osmia list 'tracepoint:syscalls:*open*'
+  osmia doctor
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: this process's). Returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(words)
+    except Closed:
+        return PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as e:
+        return report(e, words)
+
+
+def dispatch(words: list[str]) -> int:
+    name = words[0] if words else ""
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if name in ("-V", "--version"):
+        name = "version"
+    if not name:
+        complain(usage())
+        return USAGE
+    if name not in COMMANDS:
+        from ._options import unknown_command
+
+        raise unknown_command(name, COMMANDS)
+    run = __import__(f"{__name__}.{COMMANDS[name][0]}", fromlist=["run"]).run
+    status: int = run(words[1:])
+    return status
+
+
+def report(error: Exception, words: list[str]) -> int:
+    """Say what went wrong; never a traceback, unless OSMIA_DEBUG is set."""
+    import os
+
+    from ..errors import OsmiaError, SourceError, UsageError
+
+    if os.environ.get("OSMIA_DEBUG"):
+        import traceback
+
+        complain(traceback.format_exc())
+    if isinstance(error, BrokenPipeError):
+        return PIPE
+    drop_in = words[:1] == ["bpftrace"]
+    head, hint = ("ERROR: ", "HINT: ") if drop_in else ("osmia: ", "hint: ")
+    if isinstance(error, SourceError):
+        complain(error.message + "\n")
+    elif isinstance(error, OsmiaError):
+        complain(f"{head}{error.message}\n" + (f"{hint}{error.hint}\n" if error.hint else ""))
+        log = getattr(error, "log", "")
+        if log and ("-v" in words or "--verbose" in words):
+            complain(log + "\n")
+    elif isinstance(error, OSError):
+        complain(f"{head}{error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+    else:
+        complain(f"{head}internal error: {type(error).__name__}: {error}\n{hint}OSMIA_DEBUG=1 shows where\n")
+    return USAGE if isinstance(error, UsageError) and not drop_in else ERROR

@@ -106,7 +106,8 @@ class EventFormat(Data):
     runtime_error                                message
     syscall is another name of system.
 
-    A map is named as in the source ("@reads"). `probe` is an index into `Object.probe_names`, or -1.
+    print_map with a field "key" prints one element. A map is named as in the source ("@reads"). `probe` is the index of
+    the source probe block (`AttachPoint.source`), or -1.
     `file`, `line`, `col`, `end_col` (exclusive) and `source` (that line's text) say where the call stands in the script.
     """
 

@@ -28,6 +28,10 @@ from ._maps import MapView
 from ._model import Array, Enum, Histogram, Pointer, Record, Stack, Stats, TimeSeries
 from ._session import Session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._selftest import run_benches, run_tests
+
 __all__ = [
     "Array",
     "Attached",
@@ -57,4 +61,14 @@ __all__ = [
     "TimeSeries",
     "escape_bytes",
     "render",
+    "run_benches",
+    "run_tests",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("run_benches", "run_tests"):
+        from . import _selftest
+
+        return getattr(_selftest, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

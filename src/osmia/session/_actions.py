@@ -82,6 +82,14 @@ def _print_map(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     args = dict(format.args)
     view, top, div = host.maps[str(args["map"])], int(args.get("top", 0)), int(args.get("div", 1)) or 1
 
+    if format.fields:
+        at, size = format.fields[0].offset, format.fields[0].type.size
+
+        def handle_one(buffer: Any, offset: int) -> None:
+            host.emit(ev.Print(view.read(bytes(buffer[offset + at : offset + at + size]))))
+
+        return handle_one
+
     def handle(_buffer: Any, _offset: int) -> None:
         shot = view.snapshot(top, div)
         if shot.scalar and shot.value is None and shot.kind != "hist":
@@ -192,8 +200,10 @@ def _fault(format: EventFormat, text: str, helper: str = "", code: int = 0) -> e
 
 
 def _probe(format: EventFormat, host: Host) -> str:
-    names = host.object.probe_names
-    return names[format.probe] if 0 <= format.probe < len(names) else ""
+    """The probe's name where its block has one attach point; which of several it was, records do not say."""
+    points = host.object.attach_points
+    names = [p.name for p in points if p.source == format.probe] if format.probe >= 0 else []
+    return names[0] if len(names) == 1 else ""
 
 
 _MAKERS: dict[str, Callable[[EventFormat, Host, Decoder], Handler]] = {

@@ -172,6 +172,7 @@ class _Compiler:
         return f"{take}({self.number(at, 8, True)}, {self.number(at + 8, 4, False)})"
 
     def _usym(self, t: ValueType, at: int) -> str:
+        self.names.resolves_users = True
         name = self.constant(self.names.user_symbol)
         return f"{name}({self.number(at, 8, False)}, {self.number(at + 8, 4, False)})"
 

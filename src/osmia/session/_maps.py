@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._names import Names
     from ._target import LoadedMap
 
+ARRAYS = (2, 6)  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY
 # Printed by value, least first; all others by key.
 BY_VALUE = ("int", "enum", "count", "sum", "min", "max", "avg", "stats", "hist", "lhist")
 MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
@@ -35,26 +36,39 @@ class MapView:
         self._names = names
         self._decode_key = compile_value(format.key, names) if format.key else None
         self._decode = compile_map_value(format.value, names)
+        # A scalar aggregation may live in an array, whose one element is always there: zeros mean "not set".
+        self._array = getattr(source, "type", 0) in ARRAYS
+        self._zeroed = False
 
     @property
     def scalar(self) -> bool:
         return self._decode_key is None
 
+    def _items(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, raw in self._map.items():
+            if not self._array or self._zeroed or any(raw):
+                yield key, raw
+
     @property
     def value(self) -> Any:
         """A scalar map's value; None before the script has set it."""
-        for _key, raw in self._map.items():
+        for _key, raw in self._items():
             return self._decode(raw)
         return None
+
+    def read(self, key: bytes) -> Any:
+        """The value of a key as the target has it; the type's zero when the key is not there."""
+        raw = self._map.lookup(key)
+        return self.empty_value() if raw is None else self._decode(raw)
 
     def __iter__(self) -> Iterator[Any]:
         decode = self._decode_key
         if decode is not None:
-            for key, _value in self._map.items():
+            for key, _value in self._items():
                 yield decode(key)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._map.items())
+        return sum(1 for _ in self._items())
 
     def __getitem__(self, key: Any) -> Any:
         raw = None
@@ -81,16 +95,20 @@ class MapView:
         return iter(self)
 
     def values(self) -> Iterator[Any]:
-        for _key, raw in self._map.items():
+        for _key, raw in self._items():
             yield self._decode(raw)
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """(key, value) pairs in the map's own order."""
-        for key, raw in self._map.items():
+        for key, raw in self._items():
             yield (self._decode_key(key) if self._decode_key else None), self._decode(raw)
 
     def clear(self) -> None:
         """Remove every element."""
+        if self._array:
+            self.zero()
+            self._zeroed = False
+            return
         for key in [key for key, _value in self._map.items()]:
             self._map.delete(key)
 
@@ -98,11 +116,12 @@ class MapView:
         """Set every value to zero, keep the keys."""
         for key, raw in list(self._map.items()):
             self._map.update(key, bytes(len(raw)))
+        self._zeroed = True
 
     def snapshot(self, top: int = 0, div: int = 1) -> MapSnapshot:
         """The map as it is now: the `top` last in printing order (0: all), numbers divided by `div`."""
         kind = self.format.value.kind
-        rows = [(key, self._decode(raw)) for key, raw in self._map.items()]
+        rows = [(key, self._decode(raw)) for key, raw in self._items()]
         if self.format.key:
             order = compile_order(self.format.key, self._names)
             if order:

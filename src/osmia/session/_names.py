@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     class Symbols(Protocol):
         """Addresses to names; `frames` may give several names for one address (inlined functions)."""
 
+        def capture(self, pid: int) -> None: ...
+        def refresh(self, pid: int) -> None: ...
+        def close(self) -> None: ...
         def kernel(self, address: int) -> str: ...
         def user(self, address: int, pid: int) -> str: ...
         def kernel_frames(self, stack: Stack) -> list[str]: ...
@@ -47,6 +50,7 @@ class Names:
         self._syscalls: dict[int, str] | None = None
         self._cgroups: dict[tuple[int, str], str] = {}
         self._kernel: dict[int, str] = {}
+        self.resolves_users = False  # some value needs symbols of processes
 
     @property
     def symbols(self) -> Symbols:
@@ -67,12 +71,25 @@ class Names:
             name = self._kernel[address] = self.symbols.kernel(address)
         return name
 
+    def follow(self, pid: int) -> None:
+        """Keep up with what this process maps, while it lives, if anything needs its symbols."""
+        if self.resolves_users:
+            self.symbols.capture(pid)
+            self.symbols.refresh(pid)
+
+    def close(self) -> None:
+        """Close what symbols keep open."""
+        if self._symbols is not None:
+            self._symbols.close()
+            self._symbols = None
+
     def user_symbol(self, address: int, pid: int) -> str:
         return self.symbols.user(address, pid)
 
     def stack_reader(self, t: ValueType) -> Callable[[int, int], Stack]:
         """`take(stack id, pid)` for kstack and ustack values of this type."""
         user = t.kind == "ustack"
+        self.resolves_users = self.resolves_users or user
 
         def resolve(stack: Stack) -> list[str]:
             return self.symbols.user_frames(stack) if user else self.symbols.kernel_frames(stack)
@@ -89,6 +106,8 @@ class Names:
             # The kernel fills what is left of the entry with zeros.
             while addresses and not addresses[-1]:
                 addresses.pop()
+            if user:
+                self.symbols.capture(pid)
             return Stack(tuple(addresses), pid=pid, mode=t.mode or "bpftrace", resolve=resolve)
 
         return take

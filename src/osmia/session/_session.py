@@ -367,6 +367,20 @@ class Session:
             if lost:
                 self.emit(ev.Lost(sum(lost.values()), lost))
 
+    def _report_full_maps(self) -> None:
+        if not self._losses or not self.warnings:
+            return
+        for name, count in self._losses.maps().items():
+            text = (
+                f"Map full; can't update element. {name} lost {count} updates: raise the config max_map_keys, or "
+                f"declare its size (let {name} = hash(N))"
+            )
+            self.emit(ev.Message("warning", text))
+        stacks = self._losses.stacks()
+        if stacks:
+            text = f"{stacks} stacks are missing: others had taken their place in the stack map"
+            self.emit(ev.Message("warning", text))
+
     @property
     def lost(self) -> dict[str, int]:
         """Events that did not fit the ring since the start, by probe."""
@@ -409,6 +423,7 @@ class Session:
                 self._loaded.programs[point.program].run_once()
         self.drain()
         self._report_losses()
+        self._report_full_maps()
         self.emit(ev.Ended(self.status))
         if self.setting("print_maps_on_exit", 1):
             for name in sorted(self.maps):

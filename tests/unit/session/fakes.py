@@ -66,11 +66,13 @@ class FakeReader:
     def fileno(self) -> int:
         return self.r
 
-    def drain(self, consume) -> int:
+    def drain(self) -> Any:
         records, self.loaded.ring = self.loaded.ring, []
+        runs, at = [], 0
         for record in records:
-            consume(memoryview(record), 0, len(record))
-        return len(records)
+            runs.append((at, 1, len(record), len(record)))
+            at += len(record)
+        return type("Batch", (), {"data": b"".join(records), "runs": runs, "count": len(runs)})
 
     def close(self) -> None:
         if self.r >= 0:
@@ -94,6 +96,10 @@ class FakeLoaded:
         self.log.append(("attach", point.name))
         self.points = [*getattr(self, "points", []), point]
         return FakeLink(self, point.name)
+
+    def detach_all(self) -> None:
+        self.log += [("detach", p.name) for p in getattr(self, "points", [])]
+        self.points = []
 
     def reader(self, ring: str) -> FakeReader:
         return FakeReader(self)

@@ -8,7 +8,7 @@ import pytest
 from unit.session.fakes import S32, S64, FakeMap, FakeTarget, fields, make_object, point, record, text_type
 
 from osmia.errors import AttachError, UsageError
-from osmia.objects import EventFormat, MapFormat, ValueType
+from osmia.objects import EventFormat, MapFormat, MapSpec, ValueType
 from osmia.session import Attached, Ended, Lost, MapSnapshot, Message, Print, Printf, Session
 
 COUNTS = MapFormat("@c", "AT_c", text_type(8), ValueType("count", size=8), per_cpu=True)
@@ -110,6 +110,16 @@ def test_print_clear_zero_happen_in_ring_order():
 
 
 def test_losses_are_reported_by_probe_and_once():
+    obj = make_object((point("interval", "i"),), formats=(COUNTS,), loss="loss", probe_names=("interval:i", "x"))
+    obj = obj.replace(maps=(*obj.maps, MapSpec("loss", 2, 4, 32, 1, contents=bytes(32))))
+    lost = {bytes(4): struct.pack("<4Q", 7, 0, 2, 0)}
+    events, _ = run(obj, FakeTarget(maps={"loss": FakeMap(lost)}), duration=0.0)
+    assert [(e.count, e.by_probe) for e in events if isinstance(e, Lost)] == [(7, {"interval:i": 7})]
+    said = [e.text for e in events if isinstance(e, Message)]
+    assert len(said) == 1 and said[0].startswith("Map full") and "@c lost 2" in said[0]
+
+
+def test_losses_of_a_per_cpu_array():
     lost = {struct.pack("<I", 0): struct.pack("<QQ", 3, 4), struct.pack("<I", 1): bytes(16)}
     obj = make_object((point("interval", "i"),), loss="loss", probe_names=("interval:i", "x"), extra_maps=("loss",))
     events, _ = run(obj, FakeTarget(maps={"loss": FakeMap(lost)}), duration=0.0)
@@ -184,7 +194,7 @@ def test_cat_and_join_and_warnings(tmp_path):
 def test_run_values_are_written_before_load():
     from osmia.objects import MapSpec
 
-    obj = make_object((point("interval", "i"),), settings=(("run.child_pid", "ro+8"),))
+    obj = make_object((point("uprobe", "u"),), settings=(("run.child_pid", "ro+8"),))
     obj = obj.replace(maps=(*obj.maps, MapSpec("ro", 2, 4, 16, 1, contents=bytes(16))))
     target = FakeTarget()
     with Session(obj, target, cmd=["true"]) as session:

@@ -1,0 +1,100 @@
+"""Compiling through the cache: a hit reads one file, and neither front-end nor LLVM is imported.
+
+What an object depends on besides its script is in the key (this boot of the kernel, its modules, the environment that
+configures the language) or noted in the object (files of uprobes and imports), and checked before it is used again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import __version__
+from .errors import CacheError
+from .objects import Cache, cache_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .objects import Object
+
+# Settings of an object that the cache adds: "depends.N" = "size mtime inode path".
+DEPENDS = "depends."
+
+
+def compile_cached(script: str, *, cache: bool = True, **options: Any) -> Object:
+    """`osmia.lang.bpftrace.compile_script(script, **options)`, or what it gave the last time."""
+    if not cache:
+        return _compile(script, options)
+    try:
+        store = Cache.open()
+    except CacheError:
+        # A cache that others can write to is not used; `osmia doctor` says so.
+        return _compile(script, options)
+    with store:
+        key = _key(script, options)
+        obj = store.get(key)
+        if obj is None or not _fresh(obj):
+            obj = _compile(script, options)
+            store.put(key, _with_dependencies(obj))
+        return obj
+
+
+def _compile(script: str, options: dict[str, Any]) -> Object:
+    from .lang.bpftrace import compile_script  # type: ignore[attr-defined,unused-ignore]
+
+    obj: Object = compile_script(script, **options)
+    return obj
+
+
+def _key(script: str, options: dict[str, Any]) -> bytes:
+    parts = [f"{name}={options[name]!r}" for name in sorted(options)]
+    parts += [f"{n}={v}" for n, v in sorted(os.environ.items()) if n.startswith(("BPFTRACE_", "OSMIA_"))]
+    return cache_key(
+        __version__,
+        script,
+        os.getcwd(),
+        *parts,
+        _text("/proc/sys/kernel/random/boot_id"),
+        _modules(),
+        str(os.geteuid()),
+    )
+
+
+def _modules() -> str:
+    """Names of the loaded modules: a wildcard may match what a module brings."""
+    return " ".join(sorted(line.split(" ", 1)[0] for line in _text("/proc/modules").splitlines()))
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path) as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def _stamp(path: str) -> str:
+    try:
+        st = os.stat(path)
+    except OSError:
+        return ""
+    return f"{st.st_size} {st.st_mtime_ns} {st.st_ino}"
+
+
+def _with_dependencies(obj: Object) -> Object:
+    paths = {p.target for p in obj.attach_points if p.target.startswith("/")}
+    paths |= {str(value) for name, value in obj.settings if name.startswith("source.")}
+    stamps = [(path, _stamp(path)) for path in sorted(paths)]
+    notes = tuple((f"{DEPENDS}{i}", f"{stamp} {path}") for i, (path, stamp) in enumerate(stamps) if stamp)
+    return obj.replace(settings=obj.settings + notes)
+
+
+def _fresh(obj: Object) -> bool:
+    """Whether the files that the object was made from are still the same."""
+    for name, value in obj.settings:
+        if name.startswith(DEPENDS):
+            size, mtime, inode, path = str(value).split(" ", 3)
+            if _stamp(path) != f"{size} {mtime} {inode}":
+                return False
+    return True

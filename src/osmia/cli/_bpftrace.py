@@ -1,0 +1,179 @@
+"""`osmia bpftrace`: the command line of bpftrace, as it is."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import UsageError
+from ._engine import RunOptions, parse_pid, read_script, split_parameters
+from ._options import Option, Parsed, help_lines, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERSION = "v0.26.0"  # the version whose language and output this face has
+MODES = ("codegen", "compiler-bench", "bench", "test", "format")
+
+OPTIONS = (
+    Option(("-e", "--execute"), "execute this program", "PROGRAM"),
+    Option(("-l", "--list"), "list probes that match a pattern, or those of a program"),
+    Option(("-v", "--verbose"), "say more; with -l, show arguments too"),
+    Option(("-h", "--help"), "show this"),
+    Option(("-V", "--version"), "show the version"),
+    Option(("--info",), "show what this kernel supports"),
+    Option(("-p", "--pid"), "trace one process", "PID"),
+    Option(("-c", "--cmd"), "start this command and trace it", "CMD"),
+    Option(("--usdt-file-activation",), "accepted; semaphores are counted by the kernel"),
+    Option(("-o", "--output"), "write the output to this file", "FILE"),
+    Option(("-f", "--format"), "output format: text or json", "FORMAT"),
+    Option(("-B", "--buffering"), "output buffering", "MODE", ("line", "full", "none")),
+    Option(("-q", "--quiet"), "do not say how many probes are attached"),
+    Option(("-k", "--warnings"), "warn where a helper fails"),
+    Option(("--no-warnings",), "no warnings"),
+    Option(("-I", "--include-dir"), "look for includes here too", "DIR", many=True),
+    Option(("--include",), "include this file before the program", "FILE", many=True),
+    Option(("--debuginfo",), "look for debug files here too", "DIR", many=True),
+    Option(("--traceable-functions",), "accepted; the kernel's own list is used", "FILE"),
+    Option(("--unsafe",), "allow what changes the system"),
+    Option(("--no-feature",), "do without these features", "FEATURES", many=True),
+    Option(("--mode",), "codegen, compiler-bench, bench, test or format", "MODE", MODES),
+    Option(("--test",), "run test: probes"),
+    Option(("--bench",), "run bench: probes"),
+    Option(("--fmt",), "print the program, formatted"),
+    Option(("--probe-filter",), "only probes whose name matches", "REGEX"),
+    Option(("--dry-run",), "attach everything, then end"),
+    Option(("-d", "--debug"), "show a stage of compilation", "STAGE", many=True),
+    Option(("--verify-llvm-ir",), "accepted; the IR is always verified"),
+    Option(("--emit-elf",), "write the object file", "FILE"),
+    Option(("--emit-llvm",), "write the LLVM IR", "FILE"),
+    Option(("--dwarf-pid",), hidden=True, value="PID", many=True),
+    Option(("-b", "--btf"), hidden=True),
+    Option(("--no-cache",), "compile, even if the program was compiled before"),
+)
+
+
+def usage() -> str:
+    return f"""USAGE:
+    osmia bpftrace [options] filename
+    osmia bpftrace [options] - <stdin input>
+    osmia bpftrace [options] -e 'program'
+    use -- after filename/-e 'program' for named script parameters
+
+OPTIONS:
+{help_lines(OPTIONS)}
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    from ._output import complain
+
+    try:
+        args = parse(argv, OPTIONS)
+    except UsageError as e:
+        complain(f"ERROR: {e}\n{usage()}")
+        return 1
+    if args.has("help"):
+        sys.stdout.write(usage())
+        return 0
+    if args.has("version"):
+        sys.stdout.write(f"bpftrace {VERSION} (osmia)\n")
+        return 0
+    if args.has("info"):
+        from ._doctor import bpftrace_info
+
+        sys.stdout.write(bpftrace_info())
+        return 0
+    if not argv:
+        complain(usage())
+        return 1
+    if args.has("cmd") and args.has("pid"):
+        complain("ERROR: USAGE: Cannot use both -c and -p.\n" + usage())
+        return 1
+    if args.has("list"):
+        from ._list import list_for_bpftrace
+
+        return list_for_bpftrace(args)
+    return _run(args)
+
+
+def _run(args: Parsed) -> int:
+    from ._trace import compile_and_run
+
+    if not args.text("execute") and not args.arguments:
+        raise UsageError("USAGE: filename or -e 'program' required.")
+    name, script, words = script_of(args)
+    mode = args.text("mode")
+    if args.has("fmt") or mode == "format":
+        return _format(name, script, args.text("output"))
+    params, named = split_parameters(words)
+    if args.has("emit_elf") or mode == "codegen":
+        return _build(name, script, params, named, args)
+    _set_comm("bpftrace")
+    options = RunOptions(
+        format=args.text("format", "text"),
+        output_file=args.text("output"),
+        buffering=args.text("buffering", "line"),
+        quiet=args.has("quiet"),
+        verbose=args.has("verbose"),
+        mode=mode
+        if mode in ("test", "bench")
+        else "test"
+        if args.has("test")
+        else "bench"
+        if args.has("bench")
+        else "",
+        dry_run=args.has("dry_run"),
+        probe_filter=args.text("probe_filter"),
+        pid=parse_pid(args.text("pid")) if args.has("pid") else 0,
+        cmd=tuple(args.text("cmd").split()),
+        unsafe=args.has("unsafe"),
+        warnings=not args.has("no_warnings"),
+    )
+    if options.format not in ("text", "json"):
+        raise UsageError(f'Invalid output format "{options.format}"', hint="Valid formats: 'text', 'json'")
+    return compile_and_run(name, script, params, named, args, options)
+
+
+def script_of(args: Parsed) -> tuple[str, str, list[str]]:
+    """(name for messages, text, arguments) from `-e` or a file."""
+    if args.text("execute"):
+        return "stdin", args.text("execute"), args.arguments
+    path = args.arguments[0]
+    return "stdin" if path == "-" else path, read_script(path), args.arguments[1:]
+
+
+def _set_comm(name: str) -> None:
+    """The process's name, which scripts see as `comm` in begin and end."""
+    try:
+        with open("/proc/self/comm", "w") as f:
+            f.write(name)
+    except OSError:
+        return  # a name is all that is lost
+
+
+def _build(name: str, script: str, params: tuple[str, ...], named: dict[str, str | bool], args: Parsed) -> int:
+    from .. import _api
+
+    obj = _api.compile(script, name=name, params=params, options=named, unsafe=args.has("unsafe"), cache=False)
+    if args.has("emit_elf"):
+        from ..objects import write_elf  # type: ignore[attr-defined,unused-ignore]
+
+        with open(args.text("emit_elf"), "wb") as f:
+            f.write(write_elf(obj))
+    return 0
+
+
+def _format(name: str, script: str, output: str) -> int:
+    from ..lang.bpftrace import format_script  # type: ignore[attr-defined,unused-ignore]
+
+    text = format_script(script, name=name)
+    if not output:
+        sys.stdout.write(text)
+        return 0
+    import os
+
+    with open(output + ".new", "w", encoding="utf-8") as f:
+        f.write(text)
+    os.replace(output + ".new", output)
+    return 0

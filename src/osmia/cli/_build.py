@@ -1,0 +1,65 @@
+"""`osmia build`: a script to a BPF object file."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import UsageError
+from ._engine import read_script, split_parameters
+from ._options import Option, help_lines, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OPTIONS = (
+    Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
+    Option(("-o", "--output"), "the object file", "FILE"),
+    Option(("--portable",), "leave offsets of kernel types open, for other kernels (CO-RE)"),
+    Option(("--unsafe",), "allow what changes the system"),
+    Option(("-I", "--include-dir"), "look for imports and includes here too", "DIR", many=True),
+    Option(("-h", "--help"), "show this"),
+)
+
+
+def usage() -> str:
+    return f"""usage: osmia build [OPTION]... FILE [ARGUMENT]... [-- --NAME=VALUE...]
+
+Compile a script to a BPF object file (ELF) that osmia run, libbpf and bpftool can load. It needs no privilege.
+
+{help_lines(OPTIONS)}
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    args = parse(argv, OPTIONS)
+    if args.has("help"):
+        sys.stdout.write(usage())
+        return 0
+    words = list(args.arguments)
+    script, name = args.text("execute"), "stdin"
+    if not script:
+        if not words:
+            raise UsageError("build: it needs a script", hint="give a file, or -e 'script'")
+        name = words.pop(0)
+        script = read_script(name)
+    out = args.text("output") or (os.path.splitext(os.path.basename(name))[0] if name != "stdin" else "a") + ".bpf.o"
+    params, named = split_parameters(words)
+    from .. import _api
+    from ..objects import write_elf  # type: ignore[attr-defined,unused-ignore]
+
+    more = {"portable": True} if args.has("portable") else {}
+    obj = _api.compile(
+        script,
+        name=name,
+        params=params,
+        options=named,
+        unsafe=args.has("unsafe"),
+        include_dirs=tuple(args.texts("include_dir")),
+        cache=False,
+        **more,
+    )
+    with open(out, "wb") as f:
+        f.write(write_elf(obj))
+    return 0

@@ -1,0 +1,161 @@
+"""Running an object for a command line: sinks, signals, buffering, exit status."""
+
+from __future__ import annotations
+
+import os
+
+from .._data import Data
+from ..errors import UsageError
+from ..session import Session
+from ._output import Errors, Output, complain, paint, wants_colour
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..objects import Object
+    from ..session import Event
+
+# Set by bpftrace's test engine: this very line on stdout says that probes are attached.
+NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
+
+
+class RunOptions(Data):
+    """What both faces can ask for. `mode` is "", "test" or "bench"; `buffering` none, line or full."""
+
+    format: str = "text"
+    output_file: str = ""
+    buffering: str = "line"
+    quiet: bool = False
+    verbose: bool = False
+    mode: str = ""
+    dry_run: bool = False
+    probe_filter: str = ""
+    pid: int = 0
+    cmd: tuple[str, ...] = ()
+    duration: float | None = None
+    unsafe: bool = False
+    warnings: bool = True
+
+
+def run_object(obj: Object, options: RunOptions) -> int:
+    """Load, attach, print until the trace ends. Returns the exit status."""
+    if options.probe_filter:
+        obj = _filtered(obj, options.probe_filter)
+    if not obj.attach_points:
+        complain("No probes to attach\n")
+        return 1
+    fd = _open_output(options.output_file)
+    try:
+        out = Output(fd, options.buffering)
+        return _run(obj, options, out)
+    finally:
+        if fd != 1:
+            os.close(fd)
+
+
+def _run(obj: Object, options: RunOptions, out: Output) -> int:
+    from ..kernel import KernelTarget
+
+    sink = make_sink(options, out)
+    session = Session(
+        obj,
+        KernelTarget(),
+        sink=sink,
+        pid=options.pid,
+        cmd=options.cmd,
+        duration=options.duration,
+        signals=True,
+        unsafe=options.unsafe,
+        warnings=options.warnings,
+        warn=lambda text: complain(f"WARNING: {text}\n"),
+    )
+    with session:
+        if options.mode:
+            from ..session import run_benches, run_tests
+
+            good = run_tests(session) if options.mode == "test" else run_benches(session)
+            out.flush(force=True)
+            return 0 if good else 1
+        if options.dry_run:
+            session.emit = lambda _event: None
+            session.start()
+            return 0
+        session.start()
+        if os.environ.get(NOTIFY):
+            out.flush(force=True)
+            os.write(1, NOTIFY.encode() + b"\n")
+        while session.poll(None):
+            out.flush()
+        session.finish()
+        out.flush(force=True)
+        return session.status
+
+
+def make_sink(options: RunOptions, out: Output) -> Callable[[Event], None]:
+    """The sink for `options.format`."""
+    if options.format in ("json", "ndjson"):
+        from ..sinks import JsonSink
+
+        return JsonSink(out.write, quiet=options.quiet)
+    if options.format not in ("", "text"):
+        raise UsageError(f'Invalid output format "{options.format}"', hint="Valid formats: 'text', 'json'")
+    from ..sinks import TextSink
+
+    errors = Errors(out)
+    return TextSink(out.write, errors.write, quiet=options.quiet, paint=paint if wants_colour() else None)
+
+
+def _open_output(path: str) -> int:
+    if not path:
+        return 1
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise UsageError(f'Failed to open output file: "{path}": {os.strerror(e.errno or 0)}') from None
+
+
+def _filtered(obj: Object, pattern: str) -> Object:
+    """Only attach points whose name the regular expression finds, and only the programs that they need."""
+    import re
+
+    try:
+        wanted = re.compile(pattern)
+    except re.error as e:
+        raise UsageError(f"Invalid --probe-filter regex '{pattern}': {e}") from None
+    points = tuple(p for p in obj.attach_points if p.provider in ("begin", "end", "self") or wanted.search(p.name))
+    names = {p.program for p in points}
+    return obj.replace(attach_points=points, programs=tuple(p for p in obj.programs if p.name in names))
+
+
+def parse_pid(text: str) -> int:
+    """A process number; raises `UsageError`."""
+    if not text[:1].isdigit():
+        raise UsageError(f"Failed to parse pid: invalid integer: {text}")
+    if not text.isdigit():
+        raise UsageError(f"Failed to parse pid: invalid trailing bytes: {text}")
+    pid = int(text)
+    if pid > 0x400000:
+        raise UsageError(f"Pid out of range: {pid}")
+    return pid
+
+
+def read_script(path: str) -> str:
+    """A script's text, from stdin for "-". Raises `UsageError`."""
+    try:
+        with open(0 if path == "-" else path, encoding="utf-8", errors="surrogateescape", closefd=path != "-") as f:
+            return f.read()
+    except OSError as e:
+        raise UsageError(f"failed to open file '{path}': {os.strerror(e.errno or 0)}") from None
+
+
+def split_parameters(words: list[str]) -> tuple[tuple[str, ...], dict[str, str | bool]]:
+    """Positional parameters, and named ones: `--name=value`, or `--name` alone for true."""
+    positional, named = [], {}
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            named[name] = value if equals else True
+        else:
+            positional.append(word)
+    return tuple(positional), named

@@ -1,0 +1,114 @@
+"""`osmia list`: probes of this machine that match a pattern."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ._engine import parse_pid
+from ._options import Option, Parsed, help_lines, parse
+from ._output import Output, complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..btf import Btf
+
+OPTIONS = (
+    Option(("-v", "--verbose"), "show arguments and members too"),
+    Option(("-p", "--pid"), "look into the files that this process has mapped", "PID"),
+    Option(("-h", "--help"), "show this"),
+)
+
+
+def usage() -> str:
+    return f"""usage: osmia list [OPTION]... [PATTERN]
+
+List probes, or with -v their arguments; "struct NAME" shows a type of the kernel. Without a pattern: all that the kernel has.
+
+{help_lines(OPTIONS)}
+
+Examples:
+  osmia list 'tracepoint:syscalls:*open*'
+  osmia list -v 'rawtracepoint:sched_switch'
+  osmia list 'uprobe:/bin/bash:*read*'
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    args = parse(argv, OPTIONS)
+    if args.has("help"):
+        sys.stdout.write(usage())
+        return 0
+    patterns = args.arguments or ["*:*"]
+    return show(",".join(patterns), args)
+
+
+def show(pattern: str, args: Parsed) -> int:
+    """Print what matches, one probe a line; status 1 when nothing does."""
+    from ..btf import load_kernel_btf
+    from ..errors import BtfError
+    from ..probes import Catalogue, list_probes
+
+    pid = parse_pid(args.text("pid")) if args.has("pid") else 0
+    btf: Btf | None
+    try:
+        btf = load_kernel_btf()
+    except BtfError:
+        btf = None  # a kernel without BTF: what tracefs and files say is listed all the same
+    out = Output(1, "full")
+    found = False
+    probes = []
+    for part in pattern.split(","):
+        if part.strip().startswith(("struct ", "union ", "enum ")):
+            text = type_text(btf, part.strip()) if btf else ""
+            out.write(text)
+            found = found or bool(text)
+        else:
+            probes.append(part)
+    if probes:
+        with Catalogue(btf, pid=pid) as catalogue:
+            for line in list_probes(catalogue, ",".join(probes), verbose=args.has("verbose")):
+                out.write(line + "\n")
+                found = True
+    out.flush(force=True)
+    return 0 if found else 1
+
+
+def type_text(btf: Btf, name: str) -> str:
+    """The layout of "struct NAME", "union NAME" or "enum NAME"; "" when the kernel has no such type."""
+    from ..btf import KIND_ENUM, KIND_ENUM64, KIND_STRUCT, KIND_UNION, struct_layout
+
+    keyword, _, tag = name.partition(" ")
+    kinds = {"struct": (KIND_STRUCT,), "union": (KIND_UNION,), "enum": (KIND_ENUM, KIND_ENUM64)}[keyword]
+    for kind in kinds:
+        found = btf.find(tag.strip(), kind)
+        if found is not None:
+            return f"vmlinux: {struct_layout(btf, found)}\n"
+    return ""
+
+
+def list_for_bpftrace(args: Parsed) -> int:
+    """`bpftrace -l`: a pattern, a file, or a program."""
+    if args.text("execute") or (args.arguments and os.path.exists(args.arguments[0])):
+        return _list_program(args)
+    search = args.arguments[0] if args.arguments else "*:*"
+    if "." in search and ":" not in search and "*" not in search:
+        complain(
+            f"WARNING: It appears that '{search}' is a filename but the file does not exist. "
+            f"Treating '{search}' as a search pattern.\n"
+        )
+    show("*:*" if search == "*" else search, args)
+    return 0
+
+
+def _list_program(args: Parsed) -> int:
+    from ..lang.bpftrace import list_script  # type: ignore[attr-defined,unused-ignore]
+    from ._bpftrace import script_of
+
+    name, script, _words = script_of(args)
+    pid = parse_pid(args.text("pid")) if args.has("pid") else 0
+    for line in list_script(script, name=name, pid=pid, verbose=args.has("verbose")):
+        sys.stdout.write(line + "\n")
+    return 0

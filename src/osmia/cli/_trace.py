@@ -1,0 +1,132 @@
+"""`osmia trace`: run a script in the bpftrace language."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import UsageError
+from ._engine import RunOptions, parse_pid, read_script, run_object, split_parameters
+from ._options import Option, Parsed, help_lines, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OPTIONS = (
+    Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
+    Option(("-o", "--output"), "format of the output", "FORMAT", ("text", "json", "ndjson")),
+    Option(("--output-file",), "write the output to this file", "FILE"),
+    Option(("--duration",), "end after so many seconds", "SECONDS"),
+    Option(("-p", "--pid"), "trace one process; the trace ends with it", "PID"),
+    Option(("-c", "--cmd"), "start this command and trace it; the trace ends with it", "COMMAND"),
+    Option(("-B", "--buffering"), "when output is written", "MODE", ("none", "line", "full")),
+    Option(("-I", "--include-dir"), "look for imports and includes here too", "DIR", many=True),
+    Option(("--include",), "include this file before the script", "FILE", many=True),
+    Option(
+        ("-d", "--debug"), "show a stage of compilation: ast, types, codegen, codegen-opt, dis, all", "STAGE", many=True
+    ),
+    Option(("-q", "--quiet"), "do not say how many probes are attached"),
+    Option(("-v", "--verbose"), "say more: the verifier's log where a program is refused"),
+    Option(("-k", "--warnings"), "report helpers that fail, with their place in the script"),
+    Option(("--no-warnings",), "no warnings"),
+    Option(("--unsafe",), "allow what changes the system: system(), signal(), override(), ..."),
+    Option(("--probe-filter",), "only probes whose name matches", "REGEX"),
+    Option(("--test",), "run test: probes"),
+    Option(("--bench",), "run bench: probes"),
+    Option(("--dry-run",), "attach everything, then end"),
+    Option(("--no-cache",), "compile, even if the script was compiled before"),
+    Option(("-h", "--help"), "show this"),
+)
+
+
+def usage() -> str:
+    return f"""usage: osmia trace [OPTION]... FILE [ARGUMENT]... [-- --NAME=VALUE...]
+       osmia trace [OPTION]... -e SCRIPT [ARGUMENT]...
+
+Run a script in the bpftrace language. FILE "-" is standard input. Arguments are $1, $2, ... in the script;
+--NAME=VALUE after "--" answers getopt("NAME").
+
+{help_lines(OPTIONS)}
+
+Exit status: that of the script's exit(n), else 0; 1 on errors, 2 on a wrong command line.
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    args = parse(argv, OPTIONS)
+    if args.has("help"):
+        sys.stdout.write(usage())
+        return 0
+    name, script, words = script_of(args)
+    if args.has("pid") and args.has("cmd"):
+        raise UsageError("trace: --pid and --cmd do not go together")
+    params, named = split_parameters(words)
+    pid = parse_pid(args.text("pid")) if args.has("pid") else 0
+    options = RunOptions(
+        format=args.text("output", "text"),
+        output_file=args.text("output_file"),
+        buffering=args.text("buffering", "line"),
+        quiet=args.has("quiet"),
+        verbose=args.has("verbose"),
+        mode="test" if args.has("test") else "bench" if args.has("bench") else "",
+        dry_run=args.has("dry_run"),
+        probe_filter=args.text("probe_filter"),
+        pid=pid,
+        cmd=_command(args.text("cmd")),
+        duration=args.number("duration"),
+        unsafe=args.has("unsafe"),
+        warnings=not args.has("no_warnings"),
+    )
+    return compile_and_run(name, script, params, named, args, options)
+
+
+def _command(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
+    if not any(c in text for c in "'\"\\"):
+        return tuple(text.split())
+    from shlex import split
+
+    try:
+        return tuple(split(text))
+    except ValueError as e:
+        raise UsageError(f"read option --cmd: {e}".lower()) from None
+
+
+def script_of(args: Parsed) -> tuple[str, str, list[str]]:
+    """(name for messages, text, arguments) from `-e` or a file."""
+    if args.text("execute"):
+        return "stdin", args.text("execute"), args.arguments
+    if not args.arguments:
+        raise UsageError("trace: it needs a script", hint="give a file, or -e 'script'")
+    path = args.arguments[0]
+    return "stdin" if path == "-" else path, read_script(path), args.arguments[1:]
+
+
+def compile_and_run(
+    name: str,
+    script: str,
+    params: tuple[str, ...],
+    named: dict[str, str | bool],
+    args: Parsed,
+    options: RunOptions,
+) -> int:
+    """What both faces do with a script."""
+    from .._cached import compile_cached
+
+    stages = [stage for text in args.texts("debug") for stage in text.split(",") if stage]
+    obj = compile_cached(
+        script,
+        cache=not args.has("no_cache") and not stages,
+        name=name,
+        params=params,
+        options=named,
+        pid=options.pid,
+        has_cmd=bool(options.cmd),
+        unsafe=options.unsafe,
+        warning_level=0 if not options.warnings else 2 if args.has("warnings") else 1,
+        include_dirs=tuple(args.texts("include_dir")),
+        includes=tuple(args.texts("include")),
+        debug=tuple(stages),
+    )
+    return run_object(obj, options)

@@ -1,0 +1,41 @@
+"""Names of this machine's addresses, for sessions: one table for the kernel, one for all processes."""
+
+from __future__ import annotations
+
+from ..symbols import KernelSymbols, UserSymbols, format_frame
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._model import Stack
+
+
+class SystemSymbols:
+    """Kernel and user symbols, read on first use. `readable` demangles C++ and Rust names."""
+
+    def __init__(self, *, readable: bool = True) -> None:
+        self._kernel = KernelSymbols()
+        self._user = UserSymbols(readable=readable)
+
+    def capture(self, pid: int) -> None:
+        """Remember what a process has mapped: its addresses resolve after it has ended."""
+        self._user.capture(pid)
+
+    def refresh(self, pid: int) -> None:
+        """Read a process's mappings again."""
+        self._user.refresh(pid)
+
+    def kernel(self, address: int) -> str:
+        return format_frame(self._kernel.resolve(address), address, offset=False)
+
+    def user(self, address: int, pid: int) -> str:
+        return format_frame(self._user.resolve(pid, address), address, offset=False)
+
+    def kernel_frames(self, stack: Stack) -> list[str]:
+        return [format_frame(self._kernel.resolve(a), a, stack.mode) for a in stack.addresses]
+
+    def user_frames(self, stack: Stack) -> list[str]:
+        return [format_frame(self._user.resolve(stack.pid, a), a, stack.mode) for a in stack.addresses]
+
+    def close(self) -> None:
+        """Forget all and close the files."""
+        self._user.close()
