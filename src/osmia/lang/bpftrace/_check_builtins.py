@@ -7,8 +7,8 @@ from ._check_expr import literal_bool
 from ._check_names import struct_type, suggest
 from ._check_state import State
 from ._check_types import UNKNOWN, integer, literal_type, size_of, text
-from .builtins import CLOCKS, MAX_STACK, MAX_STACK_LIMIT, STACK_MODES, TABLE, is_argument
-from .types import CONTEXT, KERNEL, UINT64, USER, VOID, StructField, Type, pointer
+from .builtins import CLOCKS, MAX_STACK, MAX_STACK_LIMIT, REGISTERS, STACK_MODES, TABLE, is_argument
+from .types import CONTEXT, KERNEL, UINT8, UINT64, USER, VOID, StructField, Type, pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,13 +39,24 @@ def builtin(st: State, e: ast.Name) -> ast.Expr:
             st.error(e.span, f"{name} needs the kernel's BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF=y")
         if name == "has_cpid":
             return literal_bool(e, st.env.cpid != 0)
-        if name == "usermode" and st.env.arch != "x86_64":
-            st.error(e.span, "'usermode' builtin is only supported on x86_64")
+        if name == "usermode":
+            return _usermode(st, e)
         if st.loops and name == "retval":
             _not_in_loop(st, e)
         return e
     special = _NAMES[name](st, e)
     return special
+
+
+def _usermode(st: State, e: ast.Name) -> ast.Expr:
+    """Only probes that interrupt code see its registers; `begin` runs on behalf of the tracer itself."""
+    if st.env.arch != "x86_64":
+        st.error(e.span, "'usermode' builtin is only supported on x86_64")
+    if st.ctx.provider in REGISTERS:
+        return e
+    constant = ast.Integer(e.span, int(st.ctx.provider in _SPECIAL), declared=UINT8)
+    constant.type = UINT8
+    return constant
 
 
 def _wrong_probe(name: str, provider: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_convert import cast_to, convert, unify, value
-from ._check_names import enumerator, field_of, fields_of, resolve_type, suggest
+from ._check_names import base_type, enumerator, field_of, fields_of, resolve_type, suggest
 from ._check_state import State
 from ._check_types import (
     CASTABLE,
@@ -84,6 +84,8 @@ def _name(st: State, e: ast.Name) -> ast.Expr:
     name = e.name
     if name in NAMES or is_argument(name):
         return BUILTIN(st, e)
+    if name.startswith("__builtin_") and name[10:] in NAMES:
+        return expr(st, ast.Name(e.span, name[10:]))
     row = TABLE.get(name)
     if row is not None and row.category != "statement" and not row.at_least:
         return expr(st, ast.Call(e.span, name, []))
@@ -668,6 +670,10 @@ def type_of(st: State, operand: ast.Expr | ast.TypeName) -> tuple[ast.Expr | ast
             m = st.map(operand.name, operand.span)
             if m.keyed:
                 return operand, m.key  # typeof(@map) is the type of its keys
+        if isinstance(operand, ast.Name) and operand.name not in TABLE and not is_argument(operand.name):
+            named = base_type(st, operand.name)  # `sizeof(uint64_t)`: parsed as an identifier
+            if named is not None:
+                return ast.TypeName(operand.span, operand.name), named
         operand = expr(st, operand)
         return operand, operand.type
     finally:

@@ -95,7 +95,7 @@ def _can_be_key(st: State, k: ast.Expr, t: Type) -> bool:
         st.error(k.span, f"{t} cannot be part of a map key")
     elif t.kind in ("none", "void", "stack_mode", "timestamp_mode"):
         st.error(k.span, f"Invalid map key type: {'void' if t.kind == 'none' else t}")
-    elif t.space == CONTEXT and t.kind in ("pointer", "struct", "union"):
+    elif t.space == CONTEXT and t.kind == "pointer":
         st.error(k.span, "context cannot be part of a map key", "use one of its fields")
     else:
         return True

@@ -242,6 +242,7 @@ def _program(
     ctx = Context(provider, target=first.target, function=first.function, probe_name=first.name)
     ctx.names = [m.name for m in matches]
     ctx.split_by_name = block.split
+    ctx.reads_name = "probe" in block.names
     ctx.space = KERNEL if provider in _KERNEL_SPACE else USER if provider in _USER_SPACE else ""
     ctx.args_error = block.problems[key]
     given = [a for a in args if a.index >= 0]

@@ -71,6 +71,7 @@ class Context(MutableData):
     names: list[str] = []
     uses: set[str] = set()
     split_by_name: bool = False
+    reads_name: bool = False  # uses `probe`
     usdt_count: int = -1  # number of arguments, -1 when not known
 
 

@@ -45,6 +45,7 @@ def _check(st: State, script: ast.Script) -> CheckedScript:
     for index, probe in enumerate(script.probes):
         programs += expand(st, index, probe)
     _check_iterators(st, programs, script)
+    _check_limits(st, programs)
     for d in script.maps:
         declare(st, d, MAP_KINDS)
     _infer(st, programs)
@@ -109,6 +110,30 @@ def _check_iterators(st: State, programs: list[tuple[CheckedProbe, Context]], sc
     for program, _ in programs:
         if program.provider == "iter" and len(script.probes[program.index].attach) > 1:
             st.fatal(script.probes[program.index].span, "Only single iter attach point is allowed.")
+
+
+def _check_limits(st: State, programs: list[tuple[CheckedProbe, Context]]) -> None:
+    """Numbers of programs and probes against max_bpf_progs and max_probes."""
+    config = st.config
+    attached = 0
+    for i, (program, ctx) in enumerate(programs, 1):
+        attached += len(program.names)
+        if i > config.max_bpf_progs or (attached > config.max_probes and ctx.reads_name):
+            st.fatal(
+                program.span,
+                f"Your program is trying to generate more than {config.max_bpf_progs} BPF programs, which exceeds the "
+                f"current limit of {config.max_bpf_progs}",
+                "You can increase the limit through the BPFTRACE_MAX_BPF_PROGS environment variable.",
+            )
+            return
+        if attached > config.max_probes:
+            st.fatal(
+                program.span,
+                f"Can't attach to {attached} probes because it exceeds the current limit of "
+                f"{config.max_probes} probes.",
+                "You can increase the limit through the BPFTRACE_MAX_PROBES environment variable.",
+            )
+            return
 
 
 def _check_settled(st: State) -> None:
