@@ -151,7 +151,7 @@ def _imm(text: str) -> int:
 
 
 def _off(sign: str | None, text: str | None) -> int:
-    return _int(sign + text, -(1 << 15), (1 << 15) - 1) if sign and text else 0
+    return _int((sign or "") + text, -(1 << 15), (1 << 15) - 1) if text else 0
 
 
 def _goto(m: re.Match[str], group: int, field: str = "off") -> tuple[int, Target]:
@@ -338,7 +338,7 @@ def _call_number(m: re.Match[str]) -> Result:
     if known is not None and known != number:
         raise _Bad(f"helper {name} has number {known}")
     if known is None and name not in ("", "unknown"):
-        return [Instruction(op.JMP | op.CALL, 0, op.PSEUDO_KFUNC_CALL, _off("+", m[3]), number)], None
+        return [Instruction(op.JMP | op.CALL, 0, op.PSEUDO_KFUNC_CALL, _off("", m[3]), number)], None
     return [Instruction(op.JMP | op.CALL, imm=number)], None
 
 
@@ -358,7 +358,7 @@ def _forms() -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str]], Result
         (rf"\*\s*{_U}\s*{_AT}\s*=\s*(?:{_REG}|{_NUM})", _store),
         (rf"if\s+{any_reg}\s*({jumps})\s*(?:{any_reg}|{_NUM})\s+goto\s+{_GOTO}", _branch),
         (rf"(goto|gotol|may_goto)\s+{_GOTO}", _jump),
-        (r"call\s+([A-Za-z_][\w-]*)?#(\d+)(?::(\d+))?", _call_number),
+        (r"call\s+([A-Za-z_][\w-]*)?#(-?\d+)(?::(-?\d+))?", _call_number),
         (r"call\s+(\d+)", lambda m: ([Instruction(op.JMP | op.CALL, imm=_imm(m[1]))], None)),
         (rf"call\s+{_GOTO}", _call_near),
         (r"exit", _fixed(op.JMP | op.EXIT)),

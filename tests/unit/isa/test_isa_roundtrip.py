@@ -11,7 +11,6 @@ from osmia.isa import Instruction, assemble, decode, disassemble, encode, load_i
 REG = st.integers(0, 10)
 OFF = st.integers(-(1 << 15), (1 << 15) - 1)
 IMM = st.integers(-(1 << 31), (1 << 31) - 1)
-U31 = st.integers(0, (1 << 31) - 1)
 ZERO = st.just(0)
 ALU = [op.ADD, op.SUB, op.MUL, op.DIV, op.OR, op.AND, op.LSH, op.RSH, op.MOD, op.XOR, op.MOV, op.ARSH]
 JUMPS = [op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JSGE, op.JLT, op.JLE, op.JSLT, op.JSLE]
@@ -45,9 +44,9 @@ INSTRUCTION = st.one_of(
     one(op.JMP32 | op.JA, imm=IMM),
     one([op.JMP | op.EXIT, 0xC2]),
     one([op.JMP | op.CALL | op.X, op.JMP | op.JA | op.X], REG),
-    one(op.JMP | op.CALL, imm=U31),
+    one(op.JMP | op.CALL, imm=IMM),
     one(op.JMP | op.CALL, src=st.just(1), imm=IMM),
-    one(op.JMP | op.CALL, ZERO, st.just(2), st.integers(0, 99), U31),
+    one(op.JMP | op.CALL, ZERO, st.just(2), OFF, IMM),
     one(either([op.LDX | op.MEM], SIZES), REG, REG, OFF),
     one(either([op.LDX | op.MEMSX], SIZES[:3]), REG, REG, OFF),
     one(either([op.STX | op.MEM], SIZES), REG, REG, OFF),
