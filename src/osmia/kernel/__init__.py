@@ -10,29 +10,58 @@ from ._target import KernelTarget, LoadedObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._features import FEATURES, Answer, Feature, helper_support, probe_feature
+    from ._ids import LinkInfo, MapInfo, list_links, list_maps, list_programs
     from ._perf_buffer import PerfReader
+    from ._report import Check, Report, report
     from ._ring import Batch, RingReader
 
 # Imported on first use: not every trace needs them.
 _LAZY = {
+    "FEATURES": "_features",
+    "Answer": "_features",
+    "Feature": "_features",
+    "helper_support": "_features",
+    "probe_feature": "_features",
+    "LinkInfo": "_ids",
+    "MapInfo": "_ids",
+    "list_links": "_ids",
+    "list_maps": "_ids",
+    "list_programs": "_ids",
+    "Check": "_report",
+    "Report": "_report",
+    "report": "_report",
     "Batch": "_ring",
     "PerfReader": "_perf_buffer",
     "RingReader": "_ring",
 }
 
 __all__ = [
+    "FEATURES",
+    "Answer",
     "Batch",
+    "Check",
+    "Feature",
     "KernelTarget",
     "Link",
+    "LinkInfo",
     "LoadedObject",
     "Map",
+    "MapInfo",
     "PerfReader",
     "Program",
     "ProgramInfo",
+    "Report",
     "RingReader",
     "close_links",
     "enable_stats",
+    "helper_support",
+    "list_links",
+    "list_maps",
+    "list_programs",
     "possible_cpus",
+    "probe_feature",
+    "report",
 ]
 
 
