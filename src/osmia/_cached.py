@@ -61,6 +61,20 @@ def _key(script: str, options: dict[str, Any]) -> bytes:
     )
 
 
+def _code_stamp() -> str:
+    """When the compiler runs from a checkout its version says nothing: the newest of its files does."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    if "site-packages" in package:
+        return ""
+    newest = 0
+    for folder in ("lang/bpftrace", "lang/bpftrace/lower", "codegen", "objects", "btf", "probes"):
+        with os.scandir(os.path.join(package, folder)) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    newest = max(newest, entry.stat().st_mtime_ns)
+    return str(newest)
+
+
 def _modules() -> str:
     """Names of the loaded modules: a wildcard may match what a module brings."""
     return " ".join(sorted(line.split(" ", 1)[0] for line in _text("/proc/modules").splitlines()))

@@ -44,8 +44,7 @@ def builtin(st: State, e: ast.Name) -> ast.Expr:
         if st.loops and name == "retval":
             _not_in_loop(st, e)
         return e
-    special = _NAMES[name](st, e)
-    return special
+    return _NAMES[name](st, e)
 
 
 def _usermode(st: State, e: ast.Name) -> ast.Expr:
@@ -62,9 +61,7 @@ def _usermode(st: State, e: ast.Name) -> ast.Expr:
 def _wrong_probe(name: str, provider: str) -> str:
     if name == "retval":
         hint = " (try to use args.ret instead)" if provider == "tracepoint" else ""
-        return (
-            f"The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes{hint}"
-        )
+        return f"The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes{hint}"
     if name == "args":
         return (
             "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, and uprobe probes "
@@ -91,7 +88,9 @@ def _argument(st: State, e: ast.Name) -> ast.Expr:
     number = int(e.name[3:])
     limit = REGISTER_ARGUMENTS.get(st.env.arch, 6)
     if provider in ("kprobe", "uprobe") and number >= limit:
-        st.error(e.span, f"{st.env.arch} doesn't support {e.name}", f"arguments from number {limit} on are on the stack")
+        st.error(
+            e.span, f"{st.env.arch} doesn't support {e.name}", f"arguments from number {limit} on are on the stack"
+        )
     elif provider == "rawtracepoint" and number > 11:
         st.error(e.span, f"a raw tracepoint has at most 12 arguments: {e.name}")
     elif provider == "usdt" and st.ctx.usdt_count >= 0 and number >= st.ctx.usdt_count:

@@ -35,7 +35,10 @@ UNCHECKED = ("any", "name", "variable", "type", "key", "map")
 KIND_FUNC, KIND_VAR = 12, 14  # BTF_KIND_* of linux/btf.h
 BUFFER_HEADER = 4  # bytes that a buffer's length takes of max_strlen
 REGISTERS = {
-    "x86_64": ("r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss".split()),
+    "x86_64": [
+        "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip",
+        "cs", "flags", "sp", "ss",
+    ],
     "aarch64": [f"r{i}" for i in range(31)] + [f"x{i}" for i in range(31)] + ["sp", "pc", "pstate", "lr"],
 }
 
@@ -64,7 +67,7 @@ def _call(st: State, e: ast.Call) -> ast.Expr:
         return _formatted(st, e, row)
     special = _EARLY.get(name)
     if special is not None:
-        return _counted(st, e, row) and special(st, e) or e
+        return special(st, e) if _counted(st, e, row) else e
     if not check_arguments(st, e, row):
         e.type = row.returns or UNKNOWN
         return e
@@ -99,7 +102,9 @@ def _allowed(st: State, e: ast.Call, row: Builtin) -> bool:
             st.error(e.span, f"{row.name}() can not be used for this probetype {st.ctx.provider}")
         else:
             st.error(
-                e.span, f'{row.name} can not be used with "{st.ctx.provider}" probes', "works in " + ", ".join(row.probes)
+                e.span,
+                f'{row.name} can not be used with "{st.ctx.provider}" probes',
+                "works in " + ", ".join(row.probes),
             )
         return False
     return True
@@ -262,7 +267,11 @@ def _delete(st: State, e: ast.Call) -> ast.Expr:
 
 def _with_key(st: State, e: ast.Call, what: str) -> ast.Expr:
     first = e.args[0]
-    m = whole(st, first, e.name) if not isinstance(first, ast.MapRef) or first.key is not None else st.map(first.name, first.span)
+    m = (
+        whole(st, first, e.name)
+        if not isinstance(first, ast.MapRef) or first.key is not None
+        else st.map(first.name, first.span)
+    )
     if m is None:
         _type_arguments(st, e)
         return e
@@ -306,7 +315,10 @@ def _find(st: State, e: ast.Call) -> ast.Expr:
     st.assigned.add(id(slot))
     t = as_integer(st.map(first.name, first.span).value)
     if not st.refine(slot, t, v.span):
-        st.error(v.span, f"Type mismatch for {v.name}: trying to assign value of type '{t}' when variable already has a type '{slot.type}'")
+        st.error(
+            v.span,
+            f"Type mismatch for {v.name}: trying to assign value of type '{t}' when variable already has a type '{slot.type}'",
+        )
     v.type = slot.type
     return e
 
@@ -511,7 +523,10 @@ def _str(st: State, e: ast.Call) -> ast.Expr:
         st.error(e.span, f"str() cannot use negative length ({length})")
         length = None
     if length is not None and length + 1 > limit:
-        st.warn(e.span, f"length param ({length}) is too long and will be shortened to {limit} bytes (see BPFTRACE_MAX_STRLEN)")
+        st.warn(
+            e.span,
+            f"length param ({length}) is too long and will be shortened to {limit} bytes (see BPFTRACE_MAX_STRLEN)",
+        )
     size = limit if length is None or length + 1 > limit else length + 1
     if isinstance(a, (ast.Integer, ast.String)) and (len(e.args) == 1 or length is not None):
         if isinstance(a, ast.String):
@@ -639,9 +654,9 @@ def _reg(st: State, e: ast.Call) -> ast.Expr:
 
 def _kernel_address(st: State, e: ast.Call) -> ast.Expr:
     a = _arg(e, 0)
-    if e.name == "percpu_kaddr" and st.final and isinstance(a, ast.String) and st.btf is not None:
-        if st.btf.find(a.value, KIND_VAR) is None:
-            st.error(e.span, f'Could not resolve variable "{a.value}" from BTF')
+    per_cpu = e.name == "percpu_kaddr" and isinstance(a, ast.String) and st.final
+    if per_cpu and st.btf is not None and st.btf.find(a.value, KIND_VAR) is None:  # type: ignore[attr-defined]
+        st.error(e.span, f'Could not resolve variable "{a.value}" from BTF')  # type: ignore[attr-defined]
     e.type = UINT64.replace(space=KERNEL)
     return e
 
@@ -703,7 +718,16 @@ def _strncmp(st: State, e: ast.Call) -> ast.Expr:
 def _memcmp(st: State, e: ast.Call) -> ast.Expr:
     for i in (0, 1):
         t = _type(e, i)
-        if t is not UNKNOWN and t.kind not in ("string", "array", "buffer", "pointer", "struct", "union", "tuple", "record"):
+        if t is not UNKNOWN and t.kind not in (
+            "string",
+            "array",
+            "buffer",
+            "pointer",
+            "struct",
+            "union",
+            "tuple",
+            "record",
+        ):
             st.error(e.span, f"memcmp() does not compare {kind_name(t)}")
     n = _number_value(e, 2)
     if n is not None and n < 0:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import ast
-from ._check_expr import EXPRESSIONS, expr, type_of
+from . import ast, fold
+from ._check_expr import EXPRESSIONS, expr, literal_bool, type_of
 from ._check_names import enum_values, resolve_type, with_space
 from ._check_state import State
 from ._check_types import CASTABLE, UNKNOWN, is_number, same, settle, size_of
@@ -27,6 +27,8 @@ def _cast(st: State, e: ast.Cast) -> ast.Expr:
         e.type = target if target.kind != "array" or target.count else UNKNOWN
         e.target = e.type if e.type is not UNKNOWN else e.target
         return e
+    if target.kind == "bool" and isinstance(x, (ast.String, ast.Boolean)):
+        return literal_bool(e, fold.truth(x))
     target = _completed(st, target, source)
     e.type = e.target = target
     if st.final:

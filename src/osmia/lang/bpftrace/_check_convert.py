@@ -14,6 +14,7 @@ from ._check_types import (
     is_number,
     promote,
     same,
+    stored,
 )
 from .types import BPF, Type
 
@@ -81,10 +82,9 @@ def _composite(st: State, e: ast.Expr, target: Type) -> ast.Expr | None:
         e.value, e.type = inner, target
         return e
     if isinstance(e, (ast.TupleLiteral, ast.RecordLiteral)):
+        if isinstance(e, ast.RecordLiteral) and tuple(e.names) != target.names:
+            return _reordered(st, e, target)
         wanted = target.elements
-        if isinstance(e, ast.RecordLiteral):
-            by_name = dict(zip(target.names, target.elements))
-            wanted = tuple(by_name[n] for n in e.names)
         for i, (item, t) in enumerate(zip(e.items, wanted)):
             new = convert(st, item, t)
             if new is None:
@@ -92,7 +92,74 @@ def _composite(st: State, e: ast.Expr, target: Type) -> ast.Expr | None:
             e.items[i] = new
         e.type = target
         return e
-    return cast_to(e, target)
+    if _ordered(e.type, target):
+        return cast_to(e, target)
+    return _taken_apart(st, e, target)
+
+
+def _ordered(t: Type, target: Type) -> bool:
+    """Whether all records inside have their fields in the same order."""
+    if t.kind == "record" and t.names != target.names:
+        return False
+    return all(_ordered(a, b) for a, b in zip(t.elements, target.elements))
+
+
+def _taken_apart(st: State, e: ast.Expr, target: Type) -> ast.Expr | None:
+    """A tuple or record as a literal of its elements, each converted: the order of fields differs."""
+    body: list[ast.Stmt] = []
+    if not isinstance(e, (ast.Variable, ast.TupleIndex, ast.Member)) or _has_effects(e):
+        v, e = _temporary(st, e, "$value#")
+        body.append(v)
+    t = e.type
+    items: list[ast.Expr] = []
+    for i, element in enumerate(t.elements):
+        item = ast.Member(e.span, e, t.names[i]) if t.kind == "record" else ast.TupleIndex(e.span, e, i)
+        item.type = element
+        items.append(item)
+    new = ast.RecordLiteral(e.span, list(t.names), items) if t.kind == "record" else ast.TupleLiteral(e.span, items)
+    new.type = t
+    converted = _composite(st, new, target)
+    if converted is None or not body:
+        return converted
+    block = ast.BlockExpr(e.span, body, converted)
+    block.type = target
+    return block
+
+
+def _temporary(st: State, e: ast.Expr, name: str) -> tuple[ast.Stmt, ast.Variable]:
+    """An assignment of `e` to a variable of our own, and a use of the variable."""
+    v, use = ast.Variable(e.span, name), ast.Variable(e.span, name)
+    v.slot = use.slot = st.orphan(name)
+    v.slot.type = v.type = use.type = stored(e.type)
+    st.slots.append(v.slot)
+    return ast.Assign(e.span, v, "=", e), use
+
+
+def _reordered(st: State, e: ast.RecordLiteral, target: Type) -> ast.Expr | None:
+    """A record literal with its fields in the target's order. Items are still evaluated in the order they are written."""
+    by_name = dict(zip(e.names, e.items))
+    body: list[ast.Stmt] = []
+    if any(map(_has_effects, e.items)):
+        for name, item in by_name.items():
+            assignment, by_name[name] = _temporary(st, item, f"${name}#")
+            body.append(assignment)
+    new = ast.RecordLiteral(e.span, list(target.names), [by_name[n] for n in target.names])
+    new.type = Type("record", elements=tuple(x.type for x in new.items), names=target.names)
+    converted = _composite(st, new, target)
+    if converted is None or not body:
+        return converted
+    block = ast.BlockExpr(e.span, body, converted)
+    block.type = target
+    return block
+
+
+def _has_effects(e: object) -> bool:
+    """Whether evaluating an expression may do something, so that its place in the order matters."""
+    if isinstance(e, (ast.Call, ast.BlockExpr)) or (isinstance(e, ast.Unary) and e.op in ("++", "--")):
+        return True
+    if isinstance(e, ast.Node):
+        return any(_has_effects(getattr(e, f)) for f in e._fields if f != "span")
+    return isinstance(e, list) and any(map(_has_effects, e))
 
 
 def unify(st: State, left: ast.Expr, right: ast.Expr) -> tuple[ast.Expr, ast.Expr]:

@@ -320,8 +320,7 @@ def _tseries(st: State, call: ast.Call) -> Type:
         if mode not in ("avg", "max", "min", "sum"):
             st.error(
                 call.span,
-                "tseries() expects one of the following aggregation functions: avg, max, min, sum "
-                f'("{mode}" provided)',
+                f'tseries() expects one of the following aggregation functions: avg, max, min, sum ("{mode}" provided)',
             )
             return UNKNOWN
     if interval < 1:

@@ -13,6 +13,8 @@ from .types import CONTEXT, KERNEL, USER, VOID, StructDef, StructField, Type, po
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ...objects import AttachPoint
     from ...probes import Arg, Match, ProbeSpec
 
@@ -45,7 +47,8 @@ def names_in(node: object, found: set[str]) -> set[str]:
 def clone(node: object) -> object:
     """A deep copy of a tree that was not checked yet."""
     if isinstance(node, ast.Node):
-        return type(node)(*[clone(getattr(node, f)) for f in node._fields])
+        fields: list[Any] = [clone(getattr(node, f)) for f in node._fields]
+        return type(node)(*fields)
     if isinstance(node, list):
         return [clone(each) for each in node]
     return node
@@ -146,8 +149,8 @@ def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:
                 st.noted(attach.span, m.note)
         return found
     try:
-        problem = catalogue.no_match(spec)
-        message, hint = problem.message, problem.hint
+        none = catalogue.no_match(spec)
+        message, hint = none.message, none.hint
     except (OsmiaError, AttributeError):
         message, hint = f"No matches for {spec.provider} {':'.join(p for p in (spec.target, spec.function) if p)}.", ""
     _missing(st, attach, message, hint)
@@ -157,7 +160,9 @@ def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:
 def _missing(st: State, attach: ast.AttachSpec, message: str, hint: str) -> None:
     mode = st.config.missing_probes
     if mode == "error":
-        st.fatal(attach.span, message, hint or "If this is expected, set the 'missing_probes' config variable to 'warn'.")
+        st.fatal(
+            attach.span, message, hint or "If this is expected, set the 'missing_probes' config variable to 'warn'."
+        )
     elif mode == "warn":
         st.noted(attach.span, f"{message} Skipping." if message.endswith(".") else f"{message}. Skipping.", hint)
 

@@ -85,7 +85,9 @@ def _assign(st: State, s: ast.Assign) -> ast.Stmt | None:
     s.value = v = expr(st, s.value)
     if target is None:
         if v.type.kind == "none" and not isinstance(v, ast.BlockExpr):
-            st.error(s.span, f"Value '{_name(v.type)}' cannot be assigned", "a call that returns nothing is a statement")
+            st.error(
+                s.span, f"Value '{_name(v.type)}' cannot be assigned", "a call that returns nothing is a statement"
+            )
         return s
     if not isinstance(target, ast.Variable):
         st.error(target.span, "only variables and maps can be assigned to", "the traced program's memory is read-only")
@@ -103,7 +105,9 @@ def _assign_variable(st: State, s: ast.Assign, target: ast.Variable, v: ast.Expr
     found = st.find(target.name)
     if found is None:
         if s.op != "=":
-            st.error(target.span, f"Undefined or undeclared variable: {target.name}", f"assign it first: {target.name} = 0")
+            st.error(
+                target.span, f"Undefined or undeclared variable: {target.name}", f"assign it first: {target.name} = 0"
+            )
         slot = st.declare(target)
     else:
         slot, depth = found
@@ -137,7 +141,13 @@ def give(st: State, slot: ast.VariableSlot, v: ast.Expr, t: Type, span: ast.Span
         return v
     if op != "=":
         declared = st.declared.get(id(slot))
-        if declared is not None and is_number(declared) and is_number(t) and t.size > declared.size and declared.size < 8:
+        if (
+            declared is not None
+            and is_number(declared)
+            and is_number(t)
+            and t.size > declared.size
+            and declared.size < 8
+        ):
             return v  # arithmetic on a declared variable wraps, as it would in C
         if fine:
             return number_of(st, v)
@@ -214,7 +224,7 @@ def _declared_type(st: State, s: ast.Declare, slot: ast.VariableSlot) -> None:
         st.error(s.to.span, f"Invalid variable declaration type: {t}")
         return
     t = settle(stored(t))
-    if t.kind in ("string", "buffer") and not t.size or (t.kind == "array" and not t.count):
+    if (t.kind in ("string", "buffer") and not t.size) or (t.kind == "array" and not t.count):
         # No size given: it comes from what is assigned.
         if slot.type is UNKNOWN:
             slot.type = text(1) if t.kind == "string" else UNKNOWN

@@ -72,7 +72,9 @@ def same(a: Type, b: Type) -> bool:
     if kind == "int":
         return a.size == b.size and a.signed == b.signed
     if kind == "pointer":
-        return a.element is b.element or (a.element is not None and b.element is not None and same(a.element, b.element))
+        return a.element is b.element or (
+            a.element is not None and b.element is not None and same(a.element, b.element)
+        )
     if kind == "array":
         return a.count == b.count and a.element is not None and b.element is not None and same(a.element, b.element)
     if kind in ("tuple", "record"):

@@ -65,6 +65,7 @@ class ExpressionParser:
         self.last_end = 0  # end of the token before the current one
         self.depth = 0
         self.in_predicate = False
+        self.unterminated = False  # a string or comment without end was reported: closing braces may be inside
 
     # ------------------------------------------------------------ cursor
 
@@ -112,6 +113,7 @@ class ExpressionParser:
         if kind == "bad":
             # What is wrong with the token is the better message.
             message, hint = bad_token(text)
+            self.unterminated = self.unterminated or message.startswith("unterminated")
         elif message.startswith("expected"):
             message += ", found " + self.found()
         self.report(start, max(end, start + 1) if kind != "eof" else end, message, hint)
@@ -553,7 +555,7 @@ class ExpressionParser:
         if self.kind not in STARTS or (self.kind in ("++", "--") and self.peek() not in ("var", "map")):
             if sure and self.kind == "{":
                 return ast.Cast(self.span(start), to, self.block_expression())
-            if sure and of is None:
+            if sure:
                 raise self.fail("expected expression", "a cast is written (type)value")
             self.seek(at)
             return None

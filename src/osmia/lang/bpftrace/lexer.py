@@ -94,7 +94,7 @@ def lex_region(text: str, pos: int, *, predicate: bool = False, stop: str = "}")
             kind = value
             if value == "{":
                 depth += 1
-                if predicate and last == "/":
+                if predicate and last == "/" and len(out) > 1:
                     predicate = False
             elif value == "}":
                 depth -= 1

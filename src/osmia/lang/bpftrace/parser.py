@@ -79,6 +79,8 @@ class Parser(ExpressionParser):
         value: ast.Expr | None = None
         while self.kind != "}":
             if self.kind == "eof":
+                if self.unterminated:
+                    raise SyntaxProblem
                 line, _ = self.source.place(opened[2])
                 raise self.fail("expected '}'", f"the block that begins on line {line} is not closed")
             if self.kind == ";":
@@ -276,11 +278,13 @@ class Parser(ExpressionParser):
             self.advance()
             high = self.unary()
         elif not isinstance(low, ast.MapRef):
+            end = self.last_end
             if closed:
                 self.expect(")", "put a bound that is more than one operand in parentheses")
-            self.report(at[2], self.last_end, "expected map or range in for loop", "write `@map` or `0..10`")
+            self.report(at[2], end, "expected map or range in for loop", "write `@map` or `0..10`")
+            closed = False
         if closed:
-            self.expect(")", "put a bound that is more than one operand in parentheses") if self.kind != "{" else None
+            self.expect(")", "put a bound that is more than one operand in parentheses")
         body, _ = self.block(False)
         if high is not None:
             out.append(ast.ForRange(self.span(start), target, low, high, body))
@@ -520,11 +524,12 @@ class Parser(ExpressionParser):
         text = self.source.text
         while text.startswith("__attribute__", following := skip_blank(text, pos)):
             opened = skip_blank(text, following + 13)
-            self.pos = opened
             if not text.startswith("((", opened):
                 self.report(
                     opened, opened + 1, "__attribute__ syntax error, expected '(('", "write __attribute__((packed))"
                 )
+                self.pos = opened
+                self.skip_item(opened)
                 raise SyntaxProblem
             depth, pos = 0, opened
             while True:
@@ -541,6 +546,8 @@ class Parser(ExpressionParser):
                     "__attribute__ syntax error, mismatched '(' and ')'",
                     "write __attribute__((packed))",
                 )
+                self.pos = opened
+                self.skip_item(opened)
                 raise SyntaxProblem
         return pos
 

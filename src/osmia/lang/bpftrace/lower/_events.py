@@ -10,7 +10,7 @@ from ....objects import EventFormat, Field
 from .. import ast
 from ..types import Type, string
 from ._layout import align_of, size_of
-from ._memory import INTO, build, read_raw, read_string, store
+from ._memory import INTO, build, places, read_raw, read_string, store
 from ._program import CALLS, Program, Value
 
 TYPE_CHECKING = False
@@ -36,10 +36,7 @@ def deferred(p: Program, node: ast.Expr, t: Type) -> Callable[[str], None]:
     if (isinstance(node, ast.Call) and node.name in INTO) or (isinstance(node, ast.Name) and node.name == "comm"):
         return lambda to: build(p, node, to, t)
     if isinstance(node, ast.TupleLiteral | ast.RecordLiteral) and t.kind in ("tuple", "record"):
-        from ._layout import tuple_layout
-
-        offsets, _ = tuple_layout(t)
-        parts = [(o, deferred(p, item, e)) for item, o, e in zip(node.items, offsets, t.elements)]
+        parts = [(offset, deferred(p, item, element)) for item, offset, element in places(node, t)]
 
         def write(to: str) -> None:
             for offset, part in parts:

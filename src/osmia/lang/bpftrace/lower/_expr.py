@@ -231,13 +231,40 @@ def _compare_memory(p: Program, e: ast.Binary) -> str:
     """Arrays, tuples, addresses: equal when all their bytes are."""
     from ._strings import equal_bytes
 
-    size = size_of(e.left.type)
-    if size != size_of(e.right.type):
+    left, right = e.left.type, e.right.type
+    if left.kind in ("tuple", "record") and right.kind == left.kind:
+        same = _equal_tuples(p, p.expr(e.left), p.expr(e.right))
+        return same if e.op == "==" else p.f.value(f"xor i1 {same}, true")
+    size = size_of(left)
+    if size != size_of(right):
         return "false" if e.op == "==" else "true"
     a = in_memory(p, p.expr(e.left), pad=True)
     b = in_memory(p, p.expr(e.right), pad=True)
     same = equal_bytes(p, a, b, size)
     return same if e.op == "==" else p.f.value(f"xor i1 {same}, true")
+
+
+def _equal_tuples(p: Program, left: Value, right: Value) -> str:
+    """Element by element, as types and (in records) order may differ."""
+    from ._strings import equal, equal_bytes
+
+    f = p.f
+    ours, _ = tuple_layout(left.type)
+    theirs, _ = tuple_layout(right.type)
+    result = "true"
+    for i, (t, offset) in enumerate(zip(left.type.elements, ours)):
+        j = right.type.names.index(left.type.names[i]) if left.type.names else i
+        a, b = at_offset(p, left, offset, t), at_offset(p, right, theirs[j], right.type.elements[j])
+        if t.in_register:
+            same = f.icmp("eq", a.reg, b.reg)
+        elif t.kind == "string":
+            same = equal(p, a, b)
+        elif t.kind in ("tuple", "record"):
+            same = _equal_tuples(p, a, b)
+        else:
+            same = equal_bytes(p, in_memory(p, a), in_memory(p, b), min(size_of(t), size_of(b.type)))
+        result = f.value(f"and i1 {result}, {same}")
+    return result
 
 
 def _ternary(p: Program, e: ast.Ternary) -> Value:
@@ -297,10 +324,10 @@ def _cast(p: Program, e: ast.Cast) -> Value:
         from ._aggregate import read_aggregation
 
         return Value(t, p.f.truncate(read_aggregation(p, e.operand), size_of(t), t.signed))
+    if t.kind == "bool":
+        return Value(t, p.f.bool_to_int(condition(p, e.operand)))
     value = p.expr(e.operand)
     if t.in_register and value.type.in_register:
-        if t.kind == "bool":
-            return Value(t, p.f.bool_to_int(p.f.icmp("ne", value.reg, "0")))
         return Value(t, p.f.truncate(value.reg, size_of(t), t.signed))
     if t.in_register:  # an array of bytes (or a string) read as a number
         return Value(t, load_scalar(p, value, 0, t))

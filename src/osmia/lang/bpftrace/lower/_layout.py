@@ -49,8 +49,13 @@ def align_of(t: Type) -> int:
     k = t.kind
     if k in ("int", "enum", "bool"):
         return size_of(t) or 1
-    if k in ("string", "mac", "void"):
+    if k in ("mac", "void"):
         return 1
+    if k == "string":
+        # Text is copied eight bytes at a time, which stack memory allows at aligned offsets only.
+        return 8 if t.size >= 8 else 4 if t.size >= 4 else 2 if t.size >= 2 else 1
+    if k in ("struct", "union"):
+        return 1 if t.size % 2 else 2 if t.size % 4 else 4 if t.size % 8 else 8
     if k == "buffer":
         return 4
     if k == "array":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .. import ast
 from ._expr import condition
 from ._layout import size_of, tuple_layout
-from ._memory import copy
+from ._memory import copy, copy_align
 from ._program import STATEMENTS, Loop, Program
 
 TYPE_CHECKING = False
@@ -121,7 +121,7 @@ def _for_map(p: Program, s: ast.ForMap) -> None:
         offsets, _ = tuple_layout(t)
         where = p.variable(s.target.slot)
         key_type, value_type = t.elements
-        copy(p, p.f.gep(where, offsets[0]), "%a1", size_of(key_type), 1)
+        copy(p, p.f.gep(where, offsets[0]), "%a1", size_of(key_type), copy_align(key_type))
         stored = info.value
         if stored is not None and stored.is_aggregation and value_type.in_register:
             from ._aggregate import read_element
@@ -130,7 +130,7 @@ def _for_map(p: Program, s: ast.ForMap) -> None:
             number = read_element(p, s.map.name, key, stored)
             p.f.store(number, p.f.gep(where, offsets[1]), size_of(value_type))
         else:
-            copy(p, p.f.gep(where, offsets[1]), "%a2", size_of(value_type), 1)
+            copy(p, p.f.gep(where, offsets[1]), "%a2", size_of(value_type), copy_align(value_type))
         _run(p, s.body)
 
     symbol = callback(p, "each", 4, 3, line, body)

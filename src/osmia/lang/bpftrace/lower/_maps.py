@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from .. import ast
 from ..types import BPF, Type
-from ._layout import has_padding, size_of
-from ._memory import build, copy, in_memory, zero
+from ._layout import align_of, has_padding, size_of
+from ._memory import build, copy, copy_align, in_memory, zero
 from ._program import CALLS, Program, Value
 
 BPF_NOEXIST = "1"
@@ -77,22 +77,18 @@ def read_map(p: Program, e: ast.MapRef) -> Value:
         f.store("0", where)
     else:
         where = p.stack_or_scratch(size)
-        zero(p, where, size, 1)
+        zero(p, where, size, align_of(stored))
     f.cond_br(f.is_null(found), done, hit)
     f.start(hit)
     if stored.in_register:
         f.store(f.load(found, size, stored.signed), where)
     else:
-        copy(p, where, found, size, _alignment(stored))
+        copy(p, where, found, size, copy_align(stored))
     f.br(done)
     f.start(done)
     if stored.in_register:
         return Value(t, f.load(where))
     return Value(stored, where, BPF, padded=True)
-
-
-def _alignment(t: Type) -> int:
-    return 8 if size_of(t) % 8 == 0 else 1
 
 
 def assign_map(p: Program, e: ast.MapRef, value: ast.Expr) -> None:
@@ -296,7 +292,7 @@ def _find(p: Program, e: ast.Call) -> Value:
     if t.in_register:
         f.store(f.load(found, size_of(t), t.signed), p.variable(variable.slot))
     else:
-        copy(p, p.variable(variable.slot), found, size_of(t), 1)
+        copy(p, p.variable(variable.slot), found, size_of(t), copy_align(t))
     f.br(done)
     f.start(done)
     return Value(e.type, f.bool_to_int(f.value(f"xor i1 {missing}, true")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ast
 from ..types import BPF, CONTEXT, KERNEL, USER, Type
-from ._layout import has_padding, size_of, tuple_layout
+from ._layout import align_of, has_padding, size_of, tuple_layout
 from ._program import Program, Value
 
 INLINE = 128  # bytes that are copied or zeroed by instructions; more goes through a helper
@@ -40,6 +40,8 @@ def read_string(p: Program, space: str, to: str, size: int | str, address: str) 
 def load_scalar(p: Program, base: Value, offset: int, t: Type) -> str:
     """The number or pointer of type `t` at `base` + offset."""
     size, f = size_of(t), p.f
+    if base.text is not None:
+        return str(int.from_bytes(base.text.ljust(offset + size, b"\0")[offset : offset + size], "little"))
     if base.space == CONTEXT:
         return f.load_context(p.context_pointer(), base.offset + offset, size, t.signed)
     if base.space == BPF:
@@ -52,6 +54,8 @@ def load_scalar(p: Program, base: Value, offset: int, t: Type) -> str:
 
 def address_of(p: Program, value: Value) -> str:
     """The address (i64) of a value in memory."""
+    if value.text is not None:
+        return p.f.to_int(in_memory(p, value))
     if value.space == CONTEXT:
         base = p.f.to_int(p.context_pointer())
         return p.f.op("add", base, str(value.offset)) if value.offset else base
@@ -80,34 +84,35 @@ def store(p: Program, value: Value, to: str, t: Type, *, pad: bool = False) -> N
     if t.in_register:
         f.store(value.reg, to, size_of(t))
     elif t.kind == "string":
-        _store_string(p, value, to, t.size, pad)
+        _store_string(p, value, to, t, pad)
     elif t.kind in ("tuple", "record") and t != value.type:
         _store_tuple(p, value, to, t, pad)
     elif value.space == BPF:
-        copy(p, to, value.reg, min(size_of(t), value.size), _align(t))
+        copy(p, to, value.reg, min(size_of(t), value.size), copy_align(t))
     else:
         read_raw(p, read_space(value), to, size_of(t), address_of(p, value))
 
 
-def _align(t: Type) -> int:
-    return 8 if t.kind in ("kstack", "ustack", "usym", "inet", "avg", "stats", "min", "max") else 1
+def copy_align(t: Type) -> int:
+    """The alignment that every value of this type in our own memory has."""
+    return 1 if t.kind in ("struct", "union", "array", "buffer") else align_of(t)
 
 
-def _store_string(p: Program, value: Value, to: str, size: int, pad: bool) -> None:
-    f = p.f
+def _store_string(p: Program, value: Value, to: str, t: Type, pad: bool) -> None:
+    f, size = p.f, t.size
     if value.text is not None:
-        _store_bytes(p, (value.text[: size - 1] + b"\0").ljust(size if pad else 0, b"\0")[:size], to)
+        _store_bytes(p, (value.text[: size - 1] + b"\0").ljust(size if pad else 0, b"\0")[:size], to, align_of(t))
         return
     if value.space == BPF and (value.padded or not pad):
         n = min(size, value.size)
-        copy(p, to, value.reg, n, 1)
+        copy(p, to, value.reg, n, min(align_of(t), align_of(value.type)))
         if n < size:
-            zero(p, f.gep(to, n), size - n, 1) if pad else f.store("0", f.gep(to, n), 1)
+            zero(p, f.gep(to, n), size - n, 1 if n % 8 else min(8, align_of(t))) if pad else f.store("0", f.gep(to, n), 1)
         else:
             f.store("0", f.gep(to, size - 1), 1)
         return
     if pad:
-        zero(p, to, size, 1)
+        zero(p, to, size, align_of(t))
     else:
         f.store("0", to, 1)
     read_string(
@@ -115,27 +120,28 @@ def _store_string(p: Program, value: Value, to: str, size: int, pad: bool) -> No
     )
 
 
-def _store_bytes(p: Program, data: bytes, to: str) -> None:
+def _store_bytes(p: Program, data: bytes, to: str, align: int = 1) -> None:
     """Write constant bytes: by immediate stores, or copied from read-only data when there are many."""
     if len(data) > 64:
-        copy(p, to, p.module.constant(data.ljust(-(-len(data) // 8) * 8, b"\0")), len(data), 1)
+        copy(p, to, p.module.constant(data.ljust(-(-len(data) // 8) * 8, b"\0")), len(data), align)
         return
     at = 0
     while at < len(data):
         width = next(w for w in (8, 4, 2, 1) if at + w <= len(data))
         number = int.from_bytes(data[at : at + width], "little", signed=width == 8)
-        p.f.store(str(number), p.f.gep(to, at), width, align=1)
+        p.f.store(str(number), p.f.gep(to, at), width, align=min(width, align))
         at += width
 
 
 def _store_tuple(p: Program, value: Value, to: str, t: Type, pad: bool) -> None:
     """Element by element: the element types differ (a wider integer, a longer string)."""
     if pad and has_padding(t):
-        zero(p, to, size_of(t))
+        zero(p, to, size_of(t), align_of(t))
     theirs, _ = tuple_layout(value.type)
     ours, _ = tuple_layout(t)
-    for from_type, to_type, source, target in zip(value.type.elements, t.elements, theirs, ours):
-        store(p, at_offset(p, value, source, from_type), p.f.gep(to, target), to_type, pad=pad)
+    for i, (to_type, target) in enumerate(zip(t.elements, ours)):
+        j = value.type.names.index(t.names[i]) if t.names else i
+        store(p, at_offset(p, value, theirs[j], value.type.elements[j]), p.f.gep(to, target), to_type, pad=pad)
 
 
 def in_memory(p: Program, value: Value, t: Type | None = None, *, pad: bool = False) -> str:
@@ -146,18 +152,24 @@ def in_memory(p: Program, value: Value, t: Type | None = None, *, pad: bool = Fa
             return value.reg
     to = p.stack_or_scratch(size_of(t))
     if pad and has_padding(t):
-        zero(p, to, size_of(t))
+        zero(p, to, size_of(t), align_of(t))
     store(p, value, to, t, pad=pad)
     return to
+
+
+def places(node: ast.TupleLiteral | ast.RecordLiteral, t: Type) -> list[tuple[ast.Expr, int, Type]]:
+    """(item, offset, type) of a literal's items in a value of type `t`; records go by name, in any order."""
+    offsets, _ = tuple_layout(t)
+    order = [t.names.index(n) for n in node.names] if isinstance(node, ast.RecordLiteral) else range(len(node.items))
+    return [(item, offsets[i], t.elements[i]) for item, i in zip(node.items, order)]
 
 
 def build(p: Program, node: ast.Expr, to: str, t: Type, *, pad: bool = False) -> None:
     """Evaluate an expression straight into memory, without a temporary where its kind allows."""
     if isinstance(node, ast.TupleLiteral | ast.RecordLiteral) and t.kind in ("tuple", "record"):
         if pad and has_padding(t):
-            zero(p, to, size_of(t))
-        offsets, _ = tuple_layout(t)
-        for item, offset, element in zip(node.items, offsets, t.elements):
+            zero(p, to, size_of(t), align_of(t))
+        for item, offset, element in places(node, t):
             build(p, item, p.f.gep(to, offset), element, pad=pad)
         return
     if isinstance(node, ast.Call):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ast
 from ..types import BPF, KERNEL, USER, Type, string
-from ._layout import size_of
+from ._layout import align_of, size_of
 from ._memory import INTO, address_of, in_memory, read_raw, read_space, read_string, store, zero
 from ._program import CALLS, Program, Value
 
@@ -139,7 +139,7 @@ def _str_into(p: Program, e: ast.Call, to: str, t: Type, pad: bool) -> bool:
         wanted = _bounded(p, e.args[1], t.size - 1)
         size = p.f.op("add", wanted, "1")
     if pad:
-        zero(p, to, t.size, 1)
+        zero(p, to, t.size, align_of(t))
     else:
         p.f.store("0", to, 1)
     read_string(p, space, to, size, address)
