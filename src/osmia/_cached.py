@@ -52,6 +52,7 @@ def _key(script: str, options: dict[str, Any]) -> bytes:
     parts += [f"{n}={v}" for n, v in sorted(os.environ.items()) if n.startswith(("BPFTRACE_", "OSMIA_"))]
     return cache_key(
         __version__,
+        _code_stamp(),
         script,
         os.getcwd(),
         *parts,
