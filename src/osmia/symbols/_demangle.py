@@ -5,6 +5,10 @@ The demanglers are optional packages (`pip install osmia[demangle]`): without th
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _cache: dict[str, str] = {}
 
 
@@ -54,6 +58,25 @@ def _cpp(name: str) -> str:
         return name
     try:
         tree = parse(name)
-    except (NotImplementedError, IndexError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return name if tree is None else _text(tree)
+    except (NotImplementedError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return name  # a form that the library does not know
-    return name if tree is None else str(tree)
+
+
+_QUALIFIERS = {"cv_qual": "", "lvalue": " &", "rvalue": " &&"}
+
+
+def _text(tree: Any) -> str:
+    """The tree as text. The library puts a member function's `const` and `&` before its parameters, C++ after them."""
+    if tree.kind != "func" or tree.name.kind not in _QUALIFIERS:
+        return str(tree)
+    name, after = tree.name, ""
+    while name.kind in _QUALIFIERS:
+        word = _QUALIFIERS[name.kind] or "".join(f" {q}" for q in sorted(name.qual))
+        name, after = name.value, word + after
+    result, params = "", list(tree.arg_tys)
+    if name.kind == "qual_name" and name.value[-1].kind == "tpl_args" and len(params) > 1:
+        # An instance of a template names its result first, which the library takes for a parameter here.
+        result = f"{params.pop(0)} "
+    inside = ", ".join(map(str, params))
+    return f"{result}{name}({'' if inside == 'void' else inside}){after}"

@@ -85,7 +85,7 @@ class ProcessSymbols:
         self._starts.insert(0, [m.start for m in mappings])
         del self._snapshots[4:], self._starts[4:]
         for mapping in mappings:
-            if mapping.file.startswith("/") and (mapping.deleted or self._root):
+            if mapping.file.startswith("/"):
                 self._keep(mapping)
 
     def refresh(self) -> bool:
@@ -159,15 +159,14 @@ class ProcessSymbols:
         return self._tables.get(self._keep(mapping))
 
     def _keep(self, mapping: Mapping) -> tuple[object, ...]:
-        """The key of the mapping's file in the shared tables; opens files that nobody else can reach."""
+        """The key of the mapping's file in the shared tables: notes its version, opens what nobody else can reach."""
         known = (mapping.device, mapping.inode, mapping.file)
         key = self._keys.get(known)
         if key is None:
             path = self._root + mapping.file
-            candidates = [] if mapping.deleted else [path]
-            if mapping.deleted:
-                # Only the mapping itself still leads to the file; needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
-                candidates = [f"/proc/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}", f"/proc/{self.pid}/exe"]
+            # The mapping itself leads to a file that was deleted or replaced (CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE).
+            itself = f"/proc/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+            candidates = [itself, f"/proc/{self.pid}/exe"] if mapping.deleted else [path, itself]
             hold = mapping.deleted or bool(self._root)
             key = self._keys[known] = self._tables.add(mapping, candidates, self._root, hold=hold)
         return key

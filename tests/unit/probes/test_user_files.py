@@ -14,7 +14,7 @@ import pytest
 
 from osmia.errors import ElfError, ProbeError
 from osmia.probes import Catalogue, attach_multi, describe_args, list_probes, parse_probe
-from osmia.probes._cpp import without_params
+from osmia.probes._cpp import readable_names
 from osmia.probes._files import find_library, ld_cache, mapped_files, resolve_files
 
 CODE = """
@@ -127,21 +127,24 @@ def test_cpp_names(build: Callable[..., str]) -> None:
     assert found == ["_ZN4shop4Till3addEd", "_ZN4shop4Till3addEi"]
     assert len(places(f'u:{path}:cpp:"shop::Till::*"')) == 3
     assert len(places(f'u:{path}:cpp:"shop::Till::add(int)"')) == 1
+    assert len(places(f'u:{path}:cpp:"shop::Till::total"')) == 1
     assert places(f"u:{path}:_ZNK4shop4Till5totalEv") != []
 
 
 @pytest.mark.parametrize(
-    ("name", "short"),
+    ("mangled", "names"),
     [
-        ("a::b(int)", "a::b"),
-        ("a::b(void (*)(int)) const", "a::b"),
-        ("a::operator()(int)", "a::operator()"),
-        ("a::b<f(1)>(int)", "a::b<f(1)>"),
-        ("plain", "plain"),
+        ("_ZN1a1bEi", ("a::b", "a::b(int)")),
+        ("_ZNK1a1bEv", ("a::b", "a::b()")),
+        ("_ZNK1aclEi", ("a::operator()", "a::operator()(int)")),
+        ("_ZNKR1a1bEv", ("a::b", "a::b()")),
+        ("main", None),
+        ("_Zbogus", None),
     ],
 )
-def test_names_without_parameters(name: str, short: str) -> None:
-    assert without_params(name) == short
+def test_readable_names(mangled: str, names: tuple[str, str] | None) -> None:
+    pytest.importorskip("itanium_demangler")
+    assert readable_names(mangled) == names
 
 
 def test_resolving_files(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
