@@ -20,6 +20,13 @@ from ._spec import (
 )
 from ._values import AGGREGATIONS, EventFormat, Field, MapFormat, ValueType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._read_elf import read_elf
+    from ._write_elf import write_elf
+
+_LAZY = {"read_elf": "_read_elf", "write_elf": "_write_elf"}
+
 __all__ = [
     "AGGREGATIONS",
     "AttachPoint",
@@ -40,5 +47,18 @@ __all__ = [
     "cache_key",
     "link",
     "pack",
+    "read_elf",
     "unpack",
+    "write_elf",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'osmia.objects' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

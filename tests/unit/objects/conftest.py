@@ -1,6 +1,10 @@
-"""An object that uses every record class and most kinds of values."""
+"""An object that uses every record class and most kinds of values; and clang for tests that need real ones."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,10 @@ from osmia.objects import (
     Relocation,
     ValueType,
 )
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from clang_bpf import SAMPLE, compile_bpf
 
 EXIT = bytes.fromhex("b700000000000000 9500000000000000")
 
@@ -60,3 +68,15 @@ def full_object() -> Object:
 @pytest.fixture
 def obj() -> Object:
     return full_object()
+
+
+@pytest.fixture(scope="session")
+def compile_c() -> Callable[..., bytes]:
+    """`compile_c(source, folder, cpu=, flags=)` -> bytes of the object; skips where there is no clang."""
+    return compile_bpf
+
+
+@pytest.fixture(scope="session")
+def sample_elf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """clang's object of `clang_bpf.SAMPLE`."""
+    return compile_bpf(SAMPLE, tmp_path_factory.mktemp("clang"))
