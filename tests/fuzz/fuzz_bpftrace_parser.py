@@ -25,12 +25,21 @@ SLOW = 2.0  # seconds that no script of this size may take
 PIECES = (
     *"{}()[]<>;:,.?!~+-*/%&|^=@$#\"'\\ \n\t\0é\ud800", "++", "--", "->", "&&", "||", "<<=", "..", "$1", "$#", "$x",
     "@m", "@m[", "if ", "else ", "for (", "while ", "unroll(", "macro m(x) {", "let ", "config = {", "import ",
-    "struct x {", "union u {", "enum e {", "typedef ", "#define A A B\n", "#define B A A\n", "#if ", "#endif\n", "#include \"x\"\n",
+    "struct x {", "union u {", "enum e {", "typedef ",
+    "#define A A B\n", "#define B A A\n", "#if ", "#endif\n", "#include \"x\"\n",
     "__attribute__((packed))", "sizeof(", "offsetof(", "typeof(", "comptime ", "(struct x *)", "(x)", "/*", "*/", "//",
     "0x", "1e9", "99999999999999999999", "1_", "10ms", "08", "str($1 + ", "getopt(", "begin", "uprobe:/bin/sh:", "_ = ",
     "(" * 90, "{" * 90, "-" * 200, "1+" * 300, "[" * 50, "a?" * 90, "m(" * 60, ".x" * 200, "int x[", ":3",
     "*" * 150, "defined(", "int " + "*" * 40 + "p;", "[2]" * 40, "1+" * 3000,
 )  # fmt: skip
+
+
+def corpus() -> list[str]:
+    found = []
+    for path in sorted(glob.glob(CORPUS)):
+        with open(path, encoding="utf-8") as file:
+            found.append(file.read())
+    return found
 
 
 def mutate(rng: random.Random, corpus: list[str]) -> str:
@@ -78,16 +87,13 @@ def run(text: str) -> bool:
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    corpus = []
-    for path in sorted(glob.glob(CORPUS)):
-        with open(path, encoding="utf-8") as file:
-            corpus.append(file.read())
+    scripts = corpus()
     rng = random.Random(seed)
     valid = 0
     slowest = 0.0
     began = time.monotonic()
     for number in range(count):
-        text = mutate(rng, corpus)
+        text = mutate(rng, scripts)
         start = time.monotonic()
         try:
             valid += run(text)

@@ -22,7 +22,16 @@ _RENAMED = {
 }
 _ENVIRONMENT_ONLY = frozenset(("btf", "kernel_build", "kernel_source", "vmlinux", "color", "cache", "log_level"))
 # Accepted and without effect here: one symbolizer, and no DWARF unwinding that would have to be switched on.
-_IGNORED = frozenset(("use_blazesym", "unstable_typeinfo", "unstable_dw_ustack", "unstable_map_decl", "unstable_import", "unstable_macro"))
+_IGNORED = frozenset(
+    (
+        "use_blazesym",
+        "unstable_typeinfo",
+        "unstable_dw_ustack",
+        "unstable_map_decl",
+        "unstable_import",
+        "unstable_macro",
+    )
+)
 _LICENSES = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 _CHOICES = {
     "cache_user_symbols": {"per_pid": "PER_PID", "1": "PER_PID", "per_program": "PER_PROGRAM", "none": "NONE",
