@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from . import _check_expr, ast, fold
+from . import _check_access, _check_expr, ast, fold
 from ._check_expr import literal_bool
 from ._check_names import struct_type, suggest
 from ._check_state import State
-from ._check_types import UNKNOWN, integer, literal_type, size_of, text
-from .builtins import CLOCKS, MAX_STACK, MAX_STACK_LIMIT, REGISTERS, STACK_MODES, TABLE, is_argument
-from .types import CONTEXT, KERNEL, UINT8, UINT64, USER, VOID, StructField, Type, pointer
+from ._check_types import UNKNOWN, integer
+from .builtins import MAX_STACK, MAX_STACK_LIMIT, REGISTERS, STACK_MODES, TABLE, is_argument
+from .types import CONTEXT, KERNEL, UINT8, UINT64, VOID, StructField, Type, pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -296,6 +296,4 @@ _NAMES = {
     "default_str_length": _default_length,
 }
 _check_expr.BUILTIN = builtin
-_check_expr.ARGUMENT = argument_field
-
-__all__ = ["CLOCKS", "USER", "literal_type", "size_of", "text"]
+_check_access.ARGUMENT = argument_field

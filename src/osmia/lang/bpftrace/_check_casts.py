@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import ast, fold
-from ._check_expr import EXPRESSIONS, expr, literal_bool, type_of
+from ._check_expr import EXPRESSIONS, expr, literal_bool
 from ._check_names import enum_values, resolve_type, with_space
 from ._check_state import State
+from ._check_typeof import type_of
 from ._check_types import CASTABLE, UNKNOWN, is_number, same, settle, size_of
 from .types import BPF, KERNEL, Type
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_convert import cast_to, convert, unify, value
-from ._check_names import base_type, enumerator, field_of, fields_of, resolve_type, suggest
+from ._check_names import enumerator, suggest
 from ._check_state import State
 from ._check_types import (
-    CASTABLE,
     FLEX,
     UNKNOWN,
     as_integer,
@@ -17,20 +16,16 @@ from ._check_types import (
     literal_type,
     promote,
     same,
-    settle,
-    size_of,
     stored,
     text,
 )
 from .builtins import NAMES, TABLE, is_argument
-from .types import BOOL, BPF, CONTEXT, INT8, INT64, KERNEL, UINT64, USER, VOID, Type, pointer
+from .types import BOOL, CONTEXT, KERNEL, UINT64, USER, VOID, Type, pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from .types import StructField
 
 EXPRESSIONS: dict[type, Callable[[State, Any], ast.Expr]] = {}
 COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
@@ -414,14 +409,12 @@ def _branches(st: State, e: ast.Expr, a: Type, b: Type) -> Type:
         return a
     common = promote(stored(as_integer(a)), stored(as_integer(b)))
     if common is None:
-        st.error(
-            e.span, f"Branches must return the same type or compatible types: have '{_shown(a)}' and '{_shown(b)}'"
-        )
+        st.error(e.span, f"Branches must return the same type or compatible types: have '{shown(a)}' and '{shown(b)}'")
         return UNKNOWN
     return common
 
 
-def _shown(t: Type) -> str:
+def shown(t: Type) -> str:
     if t.kind in ("kstack", "ustack"):
         return f"{t.kind}_{t.mode}_{t.count}"
     return "void" if t.kind == "none" else str(t)
@@ -473,301 +466,6 @@ def _no_block(st: State, body: list[ast.Stmt]) -> list[ast.Stmt]:
 BLOCK: Callable[[State, list[ast.Stmt]], list[ast.Stmt]] = _no_block
 
 
-# ---------------------------------------------------------------- structs, arrays, tuples
-
-
-def _member(st: State, e: ast.Member) -> ast.Expr:
-    x = e.operand = expr(st, e.operand)
-    t = x.type
-    if t is UNKNOWN:
-        e.type = UNKNOWN
-        return e
-    while t.kind == "pointer" and t.element is not None and t.element.kind == "pointer":
-        # The dot goes through any number of pointers; all but the last become explicit.
-        deref = ast.Unary(x.span, "*", x)
-        deref.type = lvalue(t.element, t.space)
-        x = e.operand = deref
-        t = deref.type
-    space = t.space
-    if t.kind == "pointer":
-        t = t.element or VOID
-    if t.kind == "record":
-        return _record_field(st, e, t)
-    if t.kind not in ("struct", "union"):
-        hint = "cast it to a struct pointer first" if is_number(t) or t.kind == "void" else ""
-        st.error(e.span, f"Can not access field '{e.name}' on expression of type '{t}'", hint)
-        e.type = UNKNOWN
-        return e
-    field = _field(st, e, t)
-    if field is None:
-        e.type = UNKNOWN
-        return e
-    e.field = field
-    e.type = _field_type(st, t, field, space)
-    return e
-
-
-def _record_field(st: State, e: ast.Member, t: Type) -> ast.Expr:
-    if e.name not in t.names:
-        st.error(e.span, f"Record does not contain a field named '{e.name}'", suggest(e.name, t.names))
-        e.type = UNKNOWN
-        return e
-    if isinstance(e.operand, ast.RecordLiteral) and fold.is_literal(e.operand):
-        return expr(st, dict(zip(e.operand.names, e.operand.items))[e.name])
-    e.type = t.elements[t.names.index(e.name)]
-    return e
-
-
-def _field(st: State, e: ast.Member, t: Type) -> StructField | None:
-    args = st.ctx.args_type
-    if args is not None and t.store == "c" and t.name == args.name and st.ctx.args is not None:
-        return ARGUMENT(st, e)
-    found = field_of(st, t, e.name)
-    if found is None:
-        if not t.size and t.store == "btf":
-            st.error(e.span, f"Unknown struct/union: '{t}'", "define it in the script, only its name is in BTF")
-        elif st.final:
-            st.error(
-                e.span,
-                f"Struct/union of type '{t}' does not contain a field named '{e.name}'",
-                suggest(e.name, fields_of(st, t)),
-            )
-    return found
-
-
-def _no_argument(st: State, e: ast.Member) -> StructField | None:
-    raise AssertionError("set by _check_calls")
-
-
-ARGUMENT: Callable[[State, ast.Member], StructField | None] = _no_argument
-
-
-def _field_type(st: State, owner: Type, field: StructField, space: str) -> Type:
-    """The type of a field of an object in `space`; pointers in user memory point to user memory."""
-    t = field.type
-    origin = owner.mode if space == BPF else space
-    if t.kind == "pointer":
-        return t.replace(space=USER) if origin == USER and t.space != USER else t
-    if t.kind in ("struct", "union", "array", "string", "buffer"):
-        t = t.replace(space=space)
-        return t.replace(mode=USER) if origin == USER and space == BPF else t
-    return t.replace(space=USER) if t.kind == "int" and origin == USER else t
-
-
-def _tuple_index(st: State, e: ast.TupleIndex) -> ast.Expr:
-    x = e.operand = expr(st, e.operand)
-    t = x.type
-    if t is UNKNOWN:
-        e.type = UNKNOWN
-        return e
-    if t.kind != "tuple":
-        st.error(e.span, f"Can not access index '{e.index}' on expression of type '{t}'")
-        e.type = UNKNOWN
-        return e
-    if not 0 <= e.index < len(t.elements):
-        st.error(e.span, f"Invalid tuple index: {e.index}. Found {len(t.elements)} elements in tuple.")
-        e.type = UNKNOWN
-        return e
-    if isinstance(x, ast.TupleLiteral) and fold.is_literal(x):
-        return expr(st, x.items[e.index])
-    e.type = t.elements[e.index]
-    return e
-
-
-def _index(st: State, e: ast.Index) -> ast.Expr:
-    x = e.operand = expr(st, e.operand)
-    index = e.index = number(st, e.index)
-    t = x.type
-    if t is UNKNOWN:
-        e.type = UNKNOWN
-        return e
-    if t.kind == "tuple":
-        if not isinstance(index, ast.Integer):
-            st.error(e.span, "A tuple can only be indexed by an integer literal")
-            e.type = UNKNOWN
-            return e
-        return expr(st, ast.TupleIndex(e.span, x, index.value))
-    if t.kind == "string":
-        if isinstance(x, ast.String) and isinstance(index, ast.Integer) and 0 <= index.value < t.size:
-            data = fold.string_bytes(x) + b"\0"
-            return expr(st, ast.Integer(e.span, data[index.value]))
-        e.type = INT8
-        count = t.size
-    elif t.kind == "array" and t.element is not None:
-        e.type = lvalue(t.element, t.mode if t.space == BPF and t.mode and t.element.kind == "pointer" else t.space)
-        count = t.count
-    elif t.kind == "pointer" and t.element is not None and size_of(t.element):
-        e.type = lvalue(t.element, t.space)
-        count = 0
-    else:
-        what = "a pointer to an unsized type (void *)" if t.kind == "pointer" else f"{t}"
-        message = f"The array index operator [] can only be used on arrays, pointers, and tuples, found {what}."
-        if t.kind == "pointer":
-            message = f"The array index operator [] cannot be used on {what}."
-        st.error(e.span, message)
-        e.type = UNKNOWN
-        return e
-    _check_index(st, e, index, count)
-    return e
-
-
-def _check_index(st: State, e: ast.Index, index: ast.Expr, count: int) -> None:
-    if isinstance(index, ast.Integer) and index.value >= 0:
-        if count and index.value >= count:
-            st.error(e.span, f"the index {index.value} is out of bounds for array of size {count}")
-        return
-    t = index.type
-    if t is not UNKNOWN and (t.kind not in ("int", "enum") or (t.signed and t.mode != FLEX)):
-        st.error(e.span, f"The array index operator [] only accepts non-negative integer indices. Got: {t}")
-
-
-def _tuple(st: State, e: ast.TupleLiteral) -> ast.Expr:
-    e.items = items = [number(st, x) for x in e.items]
-    _check_items(st, items, "tuple")
-    types = tuple(_item_type(x) for x in items)
-    e.type = UNKNOWN if UNKNOWN in types else Type("tuple", elements=types)
-    return e
-
-
-def _record(st: State, e: ast.RecordLiteral) -> ast.Expr:
-    e.items = items = [number(st, x) for x in e.items]
-    _check_items(st, items, "record")
-    for i, name in enumerate(e.names):
-        if name in e.names[:i]:
-            st.error(e.span, f"Record has two fields named '{name}'")
-    types = tuple(_item_type(x) for x in items)
-    e.type = UNKNOWN if UNKNOWN in types else Type("record", elements=types, names=tuple(e.names))
-    return e
-
-
-def _item_type(x: ast.Expr) -> Type:
-    return stored(as_integer(x.type))
-
-
-def _check_items(st: State, items: list[ast.Expr], what: str) -> None:
-    for x in items:
-        t = x.type
-        if t.is_aggregation and t.kind not in CASTABLE:
-            st.error(x.span, f"Map type {t} cannot exist inside a {what}.")
-        elif t.kind in ("none", "void"):
-            st.error(x.span, f"Value '{_shown(t)}' cannot exist inside a {what}.")
-
-
-# ---------------------------------------------------------------- questions about types
-
-
-def type_of(st: State, operand: ast.Expr | ast.TypeName) -> tuple[ast.Expr | ast.TypeName, Type | None]:
-    """The type of what stands in sizeof, offsetof, typeof and typeinfo, and the operand as it is from now on."""
-    st.quiet += 1
-    try:
-        if isinstance(operand, ast.TypeName):
-            if operand.of is not None:
-                inner, t = type_of(st, operand.of)
-                operand.of = inner if isinstance(inner, ast.Expr) else operand.of
-                return operand, _suffixed(t, operand)
-            return operand, resolve_type(st, operand)
-        if isinstance(operand, ast.MapRef) and operand.key is None:
-            m = st.map(operand.name, operand.span)
-            if m.keyed:
-                return operand, m.key  # typeof(@map) is the type of its keys
-        if isinstance(operand, ast.Name) and operand.name not in TABLE and not is_argument(operand.name):
-            named = base_type(st, operand.name)  # `sizeof(uint64_t)`: parsed as an identifier
-            if named is not None:
-                return ast.TypeName(operand.span, operand.name), named
-        operand = expr(st, operand)
-        return operand, operand.type
-    finally:
-        st.quiet -= 1
-
-
-def _suffixed(t: Type | None, name: ast.TypeName) -> Type | None:
-    for suffix in name.suffixes:
-        if t is None or t is UNKNOWN:
-            return t
-        if suffix == "*":
-            t = pointer(t)
-        elif isinstance(suffix, int):
-            t = Type("array", size_of(t) * max(suffix, 0), element=t, count=max(suffix, 0))
-    return t
-
-
-def _settled(st: State, operand: ast.Expr | ast.TypeName, t: Type) -> bool:
-    """Whether the type of an operand can be relied on; notes that it was."""
-    if isinstance(operand, ast.TypeName) and operand.of is None:
-        return True
-    if not st.settling:
-        st.unsettled = True
-        return False
-    inner = operand.of if isinstance(operand, ast.TypeName) else operand
-    if inner is not None:
-        st.settled.append((inner, t))
-    st.folded = True
-    return True
-
-
-def _sizeof(st: State, e: ast.SizeOf) -> ast.Expr:
-    e.operand, t = type_of(st, e.operand)
-    e.type = UNKNOWN
-    if t is None or t is UNKNOWN:
-        st.unsettled = True
-        return e
-    if not _settled(st, e.operand, t):
-        e.type = literal_type(size_of(t))
-        return e
-    return expr(st, ast.Integer(e.span, size_of(t)))
-
-
-def _offsetof(st: State, e: ast.OffsetOf) -> ast.Expr:
-    e.of, t = type_of(st, e.of)
-    e.type = UNKNOWN
-    if t is None or t is UNKNOWN:
-        st.unsettled = True
-        return e
-    offset = 0
-    if t.kind == "pointer" and t.element is not None and isinstance(e.of, ast.Expr):
-        t = t.element
-    for name in e.fields:
-        if t.kind not in ("struct", "union"):
-            st.error(e.span, f"'{t}' is not a C type.")
-            return e
-        field = field_of(st, t, name)
-        if field is None:
-            st.error(e.span, f"'{t}' has no field named '{name}'", suggest(name, fields_of(st, t)))
-            return e
-        offset += field.offset
-        t = field.type
-    return expr(st, ast.Integer(e.span, offset))
-
-
-def base_name(t: Type) -> str:
-    """What typeinfo calls the kind of a type."""
-    return {
-        "enum": "int", "struct": "c_type", "union": "c_type", "mac": "mac_address", "ksym": "ksym_t", "usym": "usym_t",
-        "username": "username_t", "count": "count_t", "sum": "sum_t", "avg": "avg_t", "min": "min_t", "max": "max_t",
-        "stats": "stats_t", "hist": "hist_t", "lhist": "lhist_t", "tseries": "tseries_t",
-        "cgroup_path": "cgroup_path_t", "strerror": "string", "signal_name": "string", "syscall_name": "string",
-        "probe": "string",
-    }.get(t.kind, t.kind)  # fmt: skip
-
-
-def _typeinfo(st: State, e: ast.TypeInfo) -> ast.Expr:
-    e.operand, t = type_of(st, e.operand)
-    e.type = UNKNOWN
-    if t is None or t is UNKNOWN:
-        st.unsettled = True
-        return e
-    t = settle(t)
-    if not _settled(st, e.operand, t):
-        return e
-    span = e.span
-    items: list[ast.Expr] = [
-        ast.Integer(span, t.type_id if t.store == "btf" else 0),
-        fold.new_string(span, base_name(t).encode()),
-        fold.new_string(span, str(t).encode()),
-    ]
-    return expr(st, ast.RecordLiteral(span, ["btf_id", "base_type", "full_type"], items))
-
-
 def literal_bool(e: ast.Expr, yes: bool) -> ast.Expr:
     """A constant in place of `e`."""
     new = ast.Boolean(e.span, yes)
@@ -788,14 +486,4 @@ EXPRESSIONS.update({
     ast.IfExpr: _if_expr,
     ast.Comptime: _comptime,
     ast.BlockExpr: _block_expr,
-    ast.Member: _member,
-    ast.TupleIndex: _tuple_index,
-    ast.Index: _index,
-    ast.TupleLiteral: _tuple,
-    ast.RecordLiteral: _record,
-    ast.SizeOf: _sizeof,
-    ast.OffsetOf: _offsetof,
-    ast.TypeInfo: _typeinfo,
 })  # fmt: skip
-
-__all__ = ["INT64", "UINT64", "cast_to", "expr"]

@@ -12,13 +12,11 @@ from ._check_types import (
     as_integer,
     is_number,
     promote,
-    same,
     settle,
-    size_of,
     stored,
 )
 from .builtins import MAP_FUNCTIONS, TABLE
-from .types import CONTEXT, NONE, UINT64, Type
+from .types import CONTEXT, Type
 
 _EXAMPLES = {
     "count": "count()", "sum": "sum(retval)", "min": "min(retval)", "max": "max(retval)", "avg": "avg(retval)",
@@ -237,7 +235,7 @@ def _aggregate(st: State, s: ast.Assign, target: ast.MapRef) -> None:
 
 def _aggregation_type(st: State, m: MapState, call: ast.Call) -> Type:
     """Check the arguments of a map function; the type it gives."""
-    from ._check_calls import check_arguments
+    from ._check_arguments import check_arguments
 
     if not check_arguments(st, call, TABLE[call.name]):
         return UNKNOWN
@@ -407,6 +405,3 @@ def default_values(st: State) -> bool:
             m.value = INT8
             found = True
     return found
-
-
-__all__ = ["NONE", "UINT64", "same", "size_of"]

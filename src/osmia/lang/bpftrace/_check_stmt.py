@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from . import _check_expr, ast, fold
 from ._check_convert import convert
-from ._check_expr import comptime_branch, condition, expr, number, type_of
+from ._check_expr import comptime_branch, condition, expr, number
 from ._check_maps import assign_map, iterate
 from ._check_names import resolve_type
 from ._check_state import Loop, State
+from ._check_typeof import type_of
 from ._check_types import (
     UNKNOWN,
     as_integer,
@@ -18,8 +19,7 @@ from ._check_types import (
     stored,
     text,
 )
-from .builtins import MAP_FUNCTIONS
-from .types import NONE, Type
+from .types import Type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -357,5 +357,3 @@ STATEMENTS.update({
     ast.Return: _return,
 })  # fmt: skip
 _check_expr.BLOCK = block
-
-__all__ = ["MAP_FUNCTIONS", "NONE", "block"]

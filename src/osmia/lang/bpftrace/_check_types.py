@@ -7,7 +7,7 @@ of an integer is where it points to if it is cast to a pointer (arguments, regis
 
 from __future__ import annotations
 
-from .types import BOOL, BPF, INT8, INT16, INT32, INT64, NONE, UINT8, UINT16, UINT32, UINT64, Type
+from .types import BPF, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, Type
 
 FLEX = "flex"
 UNKNOWN = Type("unknown")  # not inferred yet, or in error: whatever is done with it is fine
@@ -274,6 +274,20 @@ def alignment(t: Type) -> int:
     return 8
 
 
+def is_text(t: Type) -> bool:
+    """A string, or characters: an array of bytes or a pointer to them."""
+    if t.kind == "string":
+        return True
+    return t.kind in ("array", "pointer") and t.element is not None and t.element.kind == "int" and t.element.size == 1
+
+
+def kind_name(t: Type) -> str:
+    """What messages call the kind of a type."""
+    if t.kind in ("enum", "int"):
+        return "int"
+    return {"none": "void", "struct": "c_type", "union": "c_type"}.get(t.kind, t.kind)
+
+
 def binary_type(op: str, left: Type, right: Type) -> Type:
     """Result of integer arithmetic: 64 bits, unsigned only if both sides are and nothing is subtracted."""
     a, b = as_integer(left), as_integer(right)
@@ -285,6 +299,3 @@ def binary_type(op: str, left: Type, right: Type) -> Type:
     if op in ("<<", ">>"):
         bsigned = asigned
     return integer(8, asigned or bsigned or op == "-", _merged_space(a.space, b.space))
-
-
-__all__ = ["BOOL", "NONE", "UNKNOWN"]

@@ -19,8 +19,6 @@ from .builtins import MAP_KINDS
 from .checked import CheckedProbe, CheckedScript, MapInfo
 from .types import Type
 
-__all__ = ["Environment", "check"]
-
 # Widening is monotonic and short: int8 -> int64, strings to their longest, elements of tuples likewise.
 MAX_WALKS = 60
 MAX_ROUNDS = 30  # nested `if comptime`
