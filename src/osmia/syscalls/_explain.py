@@ -96,6 +96,7 @@ def _in_user_namespace() -> bool:
 
 
 def grant_command(capability: str) -> str:
-    """A command that runs a shell of this user with `capability` and nothing else on top."""
-    name = capability.lower().removeprefix("cap_")
-    return f"sudo capsh --keep=1 --user=$USER --inh=cap_{name} --addamb=cap_{name}"
+    """A command that starts a shell of this user with what tracing needs, and `capability`."""
+    names = ["cap_bpf", "cap_perfmon", capability.lower()]
+    wanted = ",".join(dict.fromkeys(names))
+    return f"sudo capsh --keep=1 --user=$USER --inh={wanted} --addamb={wanted} --"

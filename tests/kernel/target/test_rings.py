@@ -31,14 +31,17 @@ def test_records_come_out_in_order(size):
 
 def test_mixed_sizes_make_runs():
     small, large = ring_object(10, 8), ring_object(3, 40)
-    with KernelTarget().load(small) as first, KernelTarget().load(large, maps=first.maps) as second:
-        with RingReader(first.maps["ring"]) as reader:
-            for loaded in (first, second, first):
-                loaded.programs["produce"].run_once()
-            batch = reader.drain()
-            assert [(count, size) for _, count, size, _ in batch.runs] == [(10, 8), (3, 40), (10, 8)]
-            assert sequence(batch) == [*range(10), *range(3), *range(10)]
-            assert [batch.data[at] for at in batch.offsets()] == sequence(batch)
+    with (
+        KernelTarget().load(small) as first,
+        KernelTarget().load(large, maps=first.maps) as second,
+        RingReader(first.maps["ring"]) as reader,
+    ):
+        for loaded in (first, second, first):
+            loaded.programs["produce"].run_once()
+        batch = reader.drain()
+        assert [(count, size) for _, count, size, _ in batch.runs] == [(10, 8), (3, 40), (10, 8)]
+        assert sequence(batch) == [*range(10), *range(3), *range(10)]
+        assert [batch.data[at] for at in batch.offsets()] == sequence(batch)
 
 
 def test_a_poll_is_bounded():
@@ -115,18 +118,20 @@ def test_perf_buffer():
 
 
 def test_perf_buffer_counts_losses():
-    with KernelTarget().load(ring_object(2000, perf=True)) as loaded:
-        with PerfReader(loaded.maps["ring"], size=4096) as reader:
-            program = loaded.programs["produce"]
-            produced = seen = refused = 0
-            for _ in range(10):
-                refused += program.run_once(cpu=0)
-                produced += 2000
-                seen += reader.drain().count
-            # The kernel announces losses with the next record that fits.
-            assert refused > 0
-            assert seen + refused == produced
-            assert 0 < reader.lost <= refused
+    with (
+        KernelTarget().load(ring_object(2000, perf=True)) as loaded,
+        PerfReader(loaded.maps["ring"], size=4096) as reader,
+    ):
+        program = loaded.programs["produce"]
+        produced = seen = refused = 0
+        for _ in range(10):
+            refused += program.run_once(cpu=0)
+            produced += 2000
+            seen += reader.drain().count
+        # The kernel announces losses with the next record that fits.
+        assert refused > 0
+        assert seen + refused == produced
+        assert 0 < reader.lost <= refused
 
 
 def test_reader_outlives_the_map_object():
