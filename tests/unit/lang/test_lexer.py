@@ -14,8 +14,23 @@ def kinds(text: str) -> list[str]:
 
 def test_tokens_are_the_longest_possible():
     assert kinds("a<<=b>>c->d++ ..$1$#$x@y@;") == [
-        "id", "<<=", "id", ">>", "id", "->", "id", "++", "..", "pos", "pos", "var", "map", "map", ";", "eof",
-    ]  # fmt: skip
+        "id",
+        "<<=",
+        "id",
+        ">>",
+        "id",
+        "->",
+        "id",
+        "++",
+        "..",
+        "pos",
+        "pos",
+        "var",
+        "map",
+        "map",
+        ";",
+        "eof",
+    ]
 
 
 def test_comments_and_blanks_leave_the_places_true():
@@ -38,12 +53,25 @@ def test_a_region_ends_with_its_outermost_brace():
 @pytest.mark.parametrize(
     ("text", "value", "suffix"),
     [
-        ("0", 0, ""), ("18446744073709551615", (1 << 64) - 1, ""), ("0x1F", 31, ""), ("0XfFu", 255, "u"), ("0755", 493, ""),
-        ("1e6", 1_000_000, ""), ("1e1_0", 10**10, ""), ("1_000ull", 1000, "ull"), ("7LL", 7, "ll"), ("3ns", 3, ""),
-        ("2us", 2000, ""), ("10ms", 10**7, ""), ("1s", 10**9, ""), ("1m", 60 * 10**9, ""), ("2h", 7200 * 10**9, ""),
-        ("1d", 86400 * 10**9, ""), ("0x5e5", 0x5E5, ""),
+        ("0", 0, ""),
+        ("18446744073709551615", (1 << 64) - 1, ""),
+        ("0x1F", 31, ""),
+        ("0XfFu", 255, "u"),
+        ("0755", 493, ""),
+        ("1e6", 1_000_000, ""),
+        ("1e1_0", 10**10, ""),
+        ("1_000ull", 1000, "ull"),
+        ("7LL", 7, "ll"),
+        ("3ns", 3, ""),
+        ("2us", 2000, ""),
+        ("10ms", 10**7, ""),
+        ("1s", 10**9, ""),
+        ("1m", 60 * 10**9, ""),
+        ("2h", 7200 * 10**9, ""),
+        ("1d", 86400 * 10**9, ""),
+        ("0x5e5", 0x5E5, ""),
     ],
-)  # fmt: skip
+)
 def test_integers(text, value, suffix):
     assert parse_integer(text) == (value, suffix)
 

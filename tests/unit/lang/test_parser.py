@@ -39,13 +39,28 @@ def tree(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "top"),
     [
-        ("(pid)*tid", "Binary *"), ("(myident)*tid", "Cast"), ("(struct a)*tid", "Cast"), ("(arg1)-1", "Binary -"),
-        ("(myident)", "Name myident"), ("(uint8[4])5", "Cast"), ("(x*y)", "Binary *"), ("(x*)y", "Cast"),
-        ("(typeof($a))5", "Cast"), ("(typeof($a))", "TypeName"), ("(unsigned long)y", "Cast"), ("(a=1)", "RecordLiteral"),
-        ("(a==1)", "Binary =="), ("(1,)", "TupleLiteral"), ("()", "TupleLiteral"), ("((1))", "Integer"),
-        ("(mytype)$p.field", "Cast"), ("(cpu)-1", "Binary -"), ("(int32)1 + 2", "Binary +"), ("(a)[1]", "Index"),
+        ("(pid)*tid", "Binary *"),
+        ("(myident)*tid", "Cast"),
+        ("(struct a)*tid", "Cast"),
+        ("(arg1)-1", "Binary -"),
+        ("(myident)", "Name myident"),
+        ("(uint8[4])5", "Cast"),
+        ("(x*y)", "Binary *"),
+        ("(x*)y", "Cast"),
+        ("(typeof($a))5", "Cast"),
+        ("(typeof($a))", "TypeName"),
+        ("(unsigned long)y", "Cast"),
+        ("(a=1)", "RecordLiteral"),
+        ("(a==1)", "Binary =="),
+        ("(1,)", "TupleLiteral"),
+        ("()", "TupleLiteral"),
+        ("((1))", "Integer"),
+        ("(mytype)$p.field", "Cast"),
+        ("(cpu)-1", "Binary -"),
+        ("(int32)1 + 2", "Binary +"),
+        ("(a)[1]", "Index"),
     ],
-)  # fmt: skip
+)
 def test_parentheses(text, top):
     if top == "TypeName":
         with pytest.raises(Exception, match="expected expression"):
@@ -83,10 +98,13 @@ def test_types_and_expressions_in_sizeof(text, expected):
         ("2 < 1 >> 8", "Binary < left: Integer 2 right: Binary >> left: Integer 1 right: Integer 8"),
         ("*@x**@y", "Binary * left: Unary * operand: MapRef @x right: Unary * operand: MapRef @y"),
         ("-$a.b", "Unary - operand: Member b operand: Variable $a"),
-        ("a ? b ? 1 : 2 : 3",
-         "Ternary condition: Name a then: Ternary condition: Name b then: Integer 1 otherwise: Integer 2 otherwise: Integer 3"),
+        (
+            "a ? b ? 1 : 2 : 3",
+            "Ternary condition: Name a then: Ternary condition: Name b then: Integer 1 "
+            "otherwise: Integer 2 otherwise: Integer 3",
+        ),
     ],
-)  # fmt: skip
+)
 def test_precedence(text, expected):
     assert tree(text) == expected
 
@@ -94,15 +112,23 @@ def test_precedence(text, expected):
 @pytest.mark.parametrize(
     ("text", "attach", "predicate"),
     [
-        ("kprobe:f /100/25/ {}", ["kprobe:f"], True), ("kprobe:f/1/{}", ["kprobe:f"], True), ("begin/1/{}", ["begin"], True),
-        ("uprobe:/a/b/c:f / 1 / {}", ["uprobe:/a/b/c:f"], True), ("uprobe:/with#hash:f {}", ["uprobe:/with#hash:f"], False),
-        ('uprobe:"a b":"x{y, z}" {}', ['uprobe:"a b":"x{y, z}"'], False), ("a:b, c:d,\n{}", ["a:b", "c:d"], False),
-        ("kprobe:[Ss]y[Ss]_* ,k:x?{}", ["kprobe:[Ss]y[Ss]_*", "k:x?"], False), ('usdt:a:"\\"q\\"" {}', ['usdt:a:"\\"q\\""'], False),
-        ("struct:probe { }", ["struct:probe"], False), ("iter:task:/sys/fs/bpf/x /1/ {}", ["iter:task:/sys/fs/bpf/x"], True),
-        ("k:f // comment\n{}", ["k:f"], False), ("config:x {}", ["config:x"], False), ("$1 {}", ["$1"], False),
+        ("kprobe:f /100/25/ {}", ["kprobe:f"], True),
+        ("kprobe:f/1/{}", ["kprobe:f"], True),
+        ("begin/1/{}", ["begin"], True),
+        ("uprobe:/a/b/c:f / 1 / {}", ["uprobe:/a/b/c:f"], True),
+        ("uprobe:/with#hash:f {}", ["uprobe:/with#hash:f"], False),
+        ('uprobe:"a b":"x{y, z}" {}', ['uprobe:"a b":"x{y, z}"'], False),
+        ("a:b, c:d,\n{}", ["a:b", "c:d"], False),
+        ("kprobe:[Ss]y[Ss]_* ,k:x?{}", ["kprobe:[Ss]y[Ss]_*", "k:x?"], False),
+        ('usdt:a:"\\"q\\"" {}', ['usdt:a:"\\"q\\""'], False),
+        ("struct:probe { }", ["struct:probe"], False),
+        ("iter:task:/sys/fs/bpf/x /1/ {}", ["iter:task:/sys/fs/bpf/x"], True),
+        ("k:f // comment\n{}", ["k:f"], False),
+        ("config:x {}", ["config:x"], False),
+        ("$1 {}", ["$1"], False),
         ("uprobe:$1/x:$2func {}", ["uprobe:$1/x:$2func"], False),
     ],
-)  # fmt: skip
+)
 def test_attach_points_are_raw_text(text, attach, predicate):
     (probe,) = parse(Source("stdin", text)).probes
     assert [a.text for a in probe.attach] == attach
@@ -125,7 +151,8 @@ def test_spans_cover_the_text_they_come_from():
 
 
 def test_macros_of_the_preprocessor_apply_to_the_script():
-    text = "#define N (1 << 4)\n#define MAX(a, b) a > b ? a : b\n#ifdef NOT\n#define N 9\n#endif\nbegin { $x = MAX(N, $y); }"
+    text = "#define N (1 << 4)\n#define MAX(a, b) a > b ? a : b\n"
+    text += "#ifdef NOT\n#define N 9\n#endif\nbegin { $x = MAX(N, $y); }"
     value = parse(Source("stdin", text)).probes[0].body[0].value
     assert isinstance(value, ast.Ternary)
     # What a macro stands for carries the place of its use.

@@ -99,11 +99,25 @@ def test_the_unclosed_block_is_named():
 @pytest.mark.parametrize(
     "text",
     [
-        "(" * 500 + "1" + ")" * 500, "-" * 2000 + "1", "1" + "+1" * 5000, "a" + ".b" * 5000, "{" * 500, "(int8)" * 500 + "1",
-        "a?b:" * 500 + "c", "@a[" * 500, "f(" * 500, "if 1 {} else " * 500 + "{}", "$x" + "[0]" * 5000, "!" * 5000,
-        "sizeof(" * 500, "{1;" * 300, "(1||1&&1|1^1&1==1<1<<1+1*" * 200, "comptime " * 500 + "1", "(int32" + "*" * 5000 + ")1",
+        "(" * 500 + "1" + ")" * 500,
+        "-" * 2000 + "1",
+        "1" + "+1" * 5000,
+        "a" + ".b" * 5000,
+        "{" * 500,
+        "(int8)" * 500 + "1",
+        "a?b:" * 500 + "c",
+        "@a[" * 500,
+        "f(" * 500,
+        "if 1 {} else " * 500 + "{}",
+        "$x" + "[0]" * 5000,
+        "!" * 5000,
+        "sizeof(" * 500,
+        "{1;" * 300,
+        "(1||1&&1|1^1&1==1<1<<1+1*" * 200,
+        "comptime " * 500 + "1",
+        "(int32" + "*" * 5000 + ")1",
     ],
-)  # fmt: skip
+)
 def test_deep_nesting_is_an_error_with_a_place(text):
     found = errors("begin { $x = " + text + "; }")
     assert any("too deeply" in m or "too large" in m or "suffixes" in m for m, _ in found)

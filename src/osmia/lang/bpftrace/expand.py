@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from .ast import Span
 
-MAX_EXPANSIONS = 10_000  # macros that call each other twice double the tree at every level
+# Macros that call each other twice double the tree at every level.
+MAX_EXPANSIONS = 10_000
+MAX_COPIED = 300_000  # nodes of one probe
+MAX_MACROS = 32  # macros inside of macros
 _MAX_EXPANDED = MAX_HEIGHT + 40
 _PARAM = compile_pattern(r"""("(?:[^"\\]|\\.)*+"?)|\$([A-Za-z0-9_]*+)""")
 
@@ -67,6 +70,10 @@ def expand(
     return script
 
 
+class _TooLarge(Exception):
+    """What the macros of a probe expand to is more than later passes could take."""
+
+
 class _Frame:
     """One expansion of a macro: what its parameters and its own variables stand for."""
 
@@ -91,7 +98,8 @@ class _Expander:
         self.macros: dict[str, list[ast.Macro]] = {}
         self.stack: list[ast.Macro] = []
         self.frame: _Frame | None = None
-        self.count = 0
+        self.count = 0  # expansions in this probe
+        self.copied = 0  # nodes copied for them
         self.depth = 0
 
     def error(self, span: Span, message: str, hint: str = "") -> None:
@@ -104,19 +112,29 @@ class _Expander:
         for declaration in script.maps:
             declaration.max_entries = self.visit(declaration.max_entries)
         for probe in script.probes:
-            for spec in probe.attach:
-                if "$" in spec.text:
-                    spec.text = self.attach_text(spec)
-            self.count = 0
+            self.probe(probe)
+        script.macros = []
+        self.check_options()
+
+    def probe(self, probe: ast.Probe) -> None:
+        for spec in probe.attach:
+            if "$" in spec.text:
+                spec.text = self.attach_text(spec)
+        self.count = self.copied = self.depth = 0
+        self.frame = None
+        self.stack.clear()
+        try:
             if probe.predicate is not None:
                 probe.predicate = self.visit(probe.predicate)
             self.statements(probe.body)
             if self.count and any(is_higher(s, _MAX_EXPANDED) for s in (probe.predicate, *probe.body)):
-                self.error(
-                    probe.span, "macros expand to too many levels", "bind parts to variables inside of the macros"
-                )
-        script.macros = []
-        self.check_options()
+                raise _TooLarge
+        except _TooLarge:
+            self.error(
+                probe.span,
+                "macros expand to too much, or to too many levels",
+                "bind parts to variables inside of the macros",
+            )
 
     # ------------------------------------------------------------ tree
 
@@ -124,12 +142,7 @@ class _Expander:
         """The expression with everything replaced; the same object where that is possible."""
         self.depth += 1
         if self.depth > _MAX_EXPANDED:
-            self.depth -= 1
-            if not self.errors:
-                self.error(
-                    node.span, "macros expand to too many levels", "bind parts to variables inside of the macros"
-                )
-            return node
+            raise _TooLarge
         handler = _HANDLERS.get(type(node))
         found = handler(self, node) if handler is not None else self.children(node)
         self.depth -= 1
@@ -164,8 +177,9 @@ class _Expander:
             else:
                 if isinstance(statement, ast.Declare) and self.frame is not None:
                     self.check_shadow(statement)
-                if self.depth <= _MAX_EXPANDED:
-                    self.fields(statement)
+                if self.depth > _MAX_EXPANDED:
+                    raise _TooLarge
+                self.fields(statement)
             self.depth -= 1
 
     def expression_statement(self, statement: ast.ExprStmt) -> ast.Stmt:
@@ -223,7 +237,7 @@ class _Expander:
             if isinstance(found, ast.TypeName):
                 self.typeof_misplaced(node.span)
                 return node
-            copied: ast.Expr = _copy(found)
+            copied: ast.Expr = self.copy(found)
             return copied
         return self.macro_value(node) if node.name in self.macros else node
 
@@ -256,7 +270,7 @@ class _Expander:
             if isinstance(arg, ast.TypeName):
                 node.args[i] = self.type_name(arg)
             elif isinstance(arg, ast.Name) and self.frame is not None and arg.name in self.frame.names:
-                found = _copy(self.frame.names[arg.name])
+                found = self.copy(self.frame.names[arg.name])
                 if isinstance(found, ast.TypeName) and node.name not in self.macros:
                     self.typeof_misplaced(arg.span)
                 node.args[i] = found
@@ -274,7 +288,7 @@ class _Expander:
                 if isinstance(found, ast.TypeName):
                     return self.joined(found, node)
                 if found is not None:
-                    node.of = _copy(found)
+                    node.of = self.copy(found)
             else:
                 node.of = self.visit(node.of)
             return node
@@ -302,11 +316,14 @@ class _Expander:
                 )
             return node
         if tag:
-            return ast.TypeName(node.span, f"{tag} {found.base}", node.suffixes)
+            return ast.TypeName(node.span, f"{tag} {word}", node.suffixes)
         return self.joined(found, node)
 
     def joined(self, found: ast.TypeName, node: ast.TypeName) -> ast.TypeName:
-        of = _copy(found.of) if found.of is not None else None
+        if isinstance(found.of, ast.Name) and (found.suffixes or node.suffixes):
+            # typeof(x) with an unknown name: what has a suffix is a type.
+            return ast.TypeName(node.span, found.of.name, [*found.suffixes, *node.suffixes])
+        of = self.copy(found.of) if found.of is not None else None
         return ast.TypeName(node.span, found.base, [*found.suffixes, *node.suffixes], of)
 
     def sized(self, node: ast.SizeOf | ast.TypeInfo) -> ast.Expr:
@@ -323,7 +340,7 @@ class _Expander:
             return self.type_name(node)
         if isinstance(node, ast.Name):
             found = self.frame.names.get(node.name) if self.frame is not None else None
-            return node if found is None else _copy(found)
+            return node if found is None else self.copy(found)
         return self.visit(node)
 
     # ------------------------------------------------------------ macros
@@ -376,10 +393,8 @@ class _Expander:
             )
             return None
         self.count += 1
-        if self.count > MAX_EXPANSIONS:
-            if self.count == MAX_EXPANSIONS + 1:
-                self.error(call.span, f"macros expand to more than {MAX_EXPANSIONS} calls", "call them less often")
-            return None
+        if self.count > MAX_EXPANSIONS or len(self.stack) >= MAX_MACROS:
+            raise _TooLarge
         return self.instantiate(macro, args)
 
     def instantiate(
@@ -395,9 +410,9 @@ class _Expander:
                 frame.names[param] = arg
         outer, self.frame = self.frame, frame
         self.stack.append(macro)
-        body = [_copy(s) for s in macro.body]
+        body = [self.copy(s) for s in macro.body]
         self.statements(body)
-        value = self.visit(_copy(macro.value)) if macro.value is not None else None
+        value = self.visit(self.copy(macro.value)) if macro.value is not None else None
         self.stack.pop()
         self.frame = outer
         return body, value
@@ -429,6 +444,23 @@ class _Expander:
                     f"it is defined as macro {macro.name}({', '.join(macro.params)})",
                 )
         return None
+
+    def copy(self, node: Any) -> Any:
+        """A deep copy of a tree as the parser leaves it."""
+        self.copied += 1
+        self.depth += 1
+        if self.copied > MAX_COPIED or self.depth > _MAX_EXPANDED:
+            raise _TooLarge
+        values: list[object] = []
+        for field in node._fields:
+            value = getattr(node, field)
+            if isinstance(value, ast.Node):
+                value = self.copy(value)
+            elif type(value) is list:
+                value = [self.copy(v) if isinstance(v, ast.Node) else v for v in value]
+            values.append(value)
+        self.depth -= 1
+        return type(node)(*values)
 
     # ------------------------------------------------------------ parameters of the command line
 
@@ -593,17 +625,11 @@ class _Expander:
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _copy(node: Any) -> Any:
-    """A deep copy of a tree as the parser leaves it."""
-    values: list[object] = []
-    for field in node._fields:
-        value = getattr(node, field)
-        if isinstance(value, ast.Node):
-            value = _copy(value)
-        elif type(value) is list:
-            value = [_copy(v) if isinstance(v, ast.Node) else v for v in value]
-        values.append(value)
-    return type(node)(*values)
+def _lone_name(t: ast.Expr | ast.TypeName) -> str:
+    """The one word that a type argument consists of, or nothing."""
+    if not isinstance(t, ast.TypeName) or t.suffixes or " " in t.base:
+        return ""
+    return t.of.name if isinstance(t.of, ast.Name) else t.base
 
 
 def _kind(param: str) -> str:
