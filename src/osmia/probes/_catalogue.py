@@ -238,15 +238,10 @@ class Catalogue:
             if self.functions.has(name, spec.target):
                 note = f"this kernel has no function {spec.function}: probing {self._signature(name)} instead"
                 return [_found(spec, spec.target, name).replace(note=note)]
-        # A static function that the compiler cloned keeps its arguments only for .cold and .part, never listed here.
-        clones = (f"{spec.function}.isra.", f"{spec.function}.constprop.")
-        for names in self.functions.modules().values():
-            for name in names:
-                if name.startswith(clones):
-                    note = (
-                        f"this kernel has only a clone of {spec.function}: probing {name}, whose arguments may differ"
-                    )
-                    return [_found(spec, spec.target, name).replace(note=note)]
+        clone = self.functions.clone_of(spec.function) if spec.target in ("", "vmlinux") else ""
+        if clone:
+            note = f"this kernel has only a clone of {spec.function}: probing {clone}, whose arguments may differ"
+            return [_found(spec, spec.target, clone).replace(note=note)]
         return []
 
     def _signature(self, name: str) -> str:
@@ -354,7 +349,7 @@ class Catalogue:
                 places = []
                 for symbol in file.functions()[name]:
                     try:
-                        places.append(file.location(symbol))
+                        places.append(file.place(symbol.value))
                     except ElfError:
                         continue  # a symbol outside of what the file loads
                 if places:

@@ -63,9 +63,17 @@ class KernelFunctions:
         """Whether the kernel (or `module`) has this function; it may still refuse a probe there."""
         if module in ("", "vmlinux") and self._btf is not None and self._btf.find(name, KIND_FUNC) is not None:
             return True
-        if module:
-            return name in self.sets().get(module, ()) or self._in_kallsyms(name, module)
-        return self.is_traceable(name) or self._in_kallsyms(name, "")
+        if self._kallsyms_text():
+            return bool(self._in_kallsyms(name, module))
+        return name in self.sets().get(module, ()) if module else self.is_traceable(name)
+
+    def clone_of(self, name: str) -> str:
+        """A clone that the compiler made of a static function ("f.isra.0", "f.constprop.0"), "" if there is none."""
+        for kind in (".isra.", ".constprop."):
+            found = self._in_kallsyms(name + kind, "", whole=False)
+            if found:
+                return found
+        return ""
 
     def modules_of(self, name: str) -> list[str]:
         """The modules that have a function of this name."""
@@ -159,8 +167,20 @@ class KernelFunctions:
             return {"vmlinux": set()}
         return {"vmlinux": {name for name in self._btf.funcs() if not name.startswith(_HIDDEN)}}
 
-    def _in_kallsyms(self, name: str, module: str) -> bool:
+    def _in_kallsyms(self, name: str, module: str, *, whole: bool = True) -> str:
+        """The first function of this name (or, unless `whole`, beginning) in kallsyms, "" if there is none."""
         text = self._kallsyms_text()
-        raw = name.encode()
-        ends = [b"\t[%b]\n" % module.encode()] if module and module != "vmlinux" else [b"\n", b"\t["]
-        return any(text.find(b" %b %b%b" % (kind, raw, end)) >= 0 for kind in (b"t", b"T", b"W") for end in ends)
+        needle = b" " + name.encode("utf-8", "replace")
+        at = text.find(needle)
+        while at >= 0:
+            end = text.find(b"\n", at)
+            found, _, owner = text[at + 1 : end if end >= 0 else len(text)].decode("ascii", "replace").partition("\t")
+            right = found == name if whole else ".cold" not in found
+            if (
+                right
+                and text[at - 1 : at] in (b"t", b"T", b"w", b"W")
+                and module in ("", owner.strip("[]") or "vmlinux")
+            ):
+                return found
+            at = text.find(needle, at + 1)
+        return ""

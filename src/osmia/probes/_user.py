@@ -82,7 +82,7 @@ class UserFile:
 
     def location(self, symbol: Symbol, offset: int = 0, *, unsafe: bool = False) -> Location:
         """Where a probe at `offset` bytes into the function goes. ProbeError outside it, unless `unsafe`."""
-        if not unsafe and not symbol.size and offset:
+        if not unsafe and not symbol.size:
             raise ProbeError(
                 f"Could not determine boundary for {symbol.name} (symbol has size 0).",
                 probe=symbol.name,

@@ -96,6 +96,9 @@ def test_bounds(program: str) -> None:
     assert places(f"u:{program}:thrice+1000", unsafe=True)
     with pytest.raises(ProbeError, match=r"Could not resolve address: .*:0xa"):
         places(f"u:{program}:10")
+    with pytest.raises(ProbeError, match=r"Could not determine boundary for _init \(symbol has size 0\)"):
+        places(f"u:{program}:_init")
+    assert places(f"u:{program}:_init", unsafe=True) == places(f"u:{program}:_ini?", unsafe=True)
     with pytest.raises(ProbeError, match=r"No matches for uprobe .*:thrise"):
         places(f"u:{program}:thrise")
 
