@@ -298,9 +298,8 @@ class _Expander:
         found = frame.names.get(name)
         if found is None:
             return node
-        if not isinstance(found, ast.TypeName) or (
-            tag and (found.suffixes or found.of is not None or " " in found.base)
-        ):
+        word = _lone_name(found)
+        if not isinstance(found, ast.TypeName) or (tag and not word):
             if tag:
                 self.error(
                     node.span,
