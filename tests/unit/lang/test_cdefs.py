@@ -43,6 +43,7 @@ struct bits4 { char a; int b:17; int c:16; char d; } __attribute__((packed));
 struct bits5 { _Bool a:1; _Bool b:1; unsigned long c:63; unsigned char d:8; };
 struct field_attributes { char a; int b __attribute__((packed)); char c; int d __attribute__((aligned(8))); };
 struct flexible { int n; char data[]; };
+struct floats { char a; float b; char c; double d; char e; long double f; float g[2]; };
 struct sizes { long long a; unsigned long int b; signed char c; unsigned d; short int e; long unsigned f; };
 """
 

@@ -12,7 +12,7 @@ from . import ast
 from .checked import Source
 from .cpreprocess import ConstantError, Preprocessor, evaluate
 from .expressions import C_WORDS, MAX_HEIGHT, MAX_SUFFIXES, ExpressionParser, SyntaxProblem, is_higher
-from .types import BOOL, INT8, VOID, StructDef, StructField, Type, pointer, string
+from .types import BOOL, INT8, UINT8, VOID, StructDef, StructField, Type, pointer, string
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ _KNOWN = {
     "sa_family_t": (2, False), "in_addr_t": (4, False), "in_port_t": (2, False), "uint": (4, False),
     "ulong": (8, False), "ushort": (2, False), "wchar_t": (4, True),
 }  # fmt: skip
+# Floating-point numbers can be stepped over and copied, not computed with: their bytes. The name keeps the alignment.
+_FLOATS = {
+    name: Type("array", size, name=name, element=UINT8, count=size)
+    for name, size in (("float", 4), ("double", 8), ("long double", 16))
+}
 _IGNORED = frozenset((
     "const", "volatile", "static", "inline", "extern", "register", "restrict", "__restrict", "__user", "__kernel",
     "__iomem", "__percpu", "__rcu", "__always_inline", "__inline", "__extension__", "_Noreturn", "__signed__",
@@ -254,6 +259,10 @@ class _Reader(ExpressionParser):
                 self.advance()
             elif word.startswith("__attribute"):
                 self.skip_attributes()
+            elif word in ("float", "double") and found is None:
+                found = _FLOATS["long double" if words else word]
+                words.clear()
+                self.advance()
             elif found is None and not words:
                 self.advance()
                 found = self.known_type(word)
@@ -498,6 +507,8 @@ class _Reader(ExpressionParser):
         return name
 
     def align_of(self, t: Type) -> int:
+        if t.name in _FLOATS:
+            return t.size
         if t.kind == "array" and t.element is not None:
             return self.align_of(t.element)
         if t.kind in ("struct", "union"):
