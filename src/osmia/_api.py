@@ -29,8 +29,8 @@ def compile(
 ) -> Object:
     """Compile a script in the bpftrace language to an `Object` for this machine; nothing is loaded.
 
-    `name` is what messages call the script. `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` limits probes
-    to a process. `unsafe` allows what changes the system. With `cache`, an object compiled before is taken.
+    `name` is what messages call the script. `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` limits
+    probes to a process. `unsafe` allows what changes the system. With `cache`, an object compiled before is taken.
     Raises `SourceError` with all findings, `ProbeError`, `NotSupported`.
     """
     from ._cached import compile_cached
@@ -48,7 +48,9 @@ def compile(
 
 
 def load(source: Object | str | os.PathLike[str]) -> LoadedObject:
-    """Load an `Object`, or a BPF object file, into the kernel: `.programs`, `.maps`, `.attach(point)`. A context manager.
+    """Load an `Object`, or a BPF object file, into the kernel. A context manager.
+
+    The result has `.programs`, `.maps` and `.attach(point)`.
 
     Raises `VerifierError`, `NotSupported`, `PermissionDenied`, `ObjectError`.
     """
@@ -83,8 +85,8 @@ def trace(
 ) -> Trace:
     """Run a script; use as a context manager: probes are attached inside the `with` block.
 
-    `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` traces one process; `cmd` (a list, or a line that is
-    split at blanks) is started once probes are attached, and the trace ends with it. `duration` is in seconds.
+    `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` traces one process; `cmd` (a list, or a line that
+    is split at blanks) is started once probes are attached, and the trace ends with it. `duration` is in seconds.
     `on_event` gets each event as it is read, instead of `events()`.
     Raises `SourceError`, `ProbeError`, `AttachError`, `VerifierError`, `PermissionDenied`.
 
@@ -113,8 +115,8 @@ def _target(target: str | Any) -> Any:
 class Trace:
     """A running trace.
 
-    `maps` are the script's maps, live: `t.maps["@"]` is a mapping for a keyed map, and has `.value`; they can be read until
-    `close()`. Events come from `events()`, or `async for event in trace`.
+    `maps` are the script's maps, live: `t.maps["@"]` is a mapping for a keyed map, and has `.value`; they can be read
+    until `close()`. Events come from `events()`, or `async for event in trace`.
     """
 
     def __init__(
@@ -199,7 +201,8 @@ class Trace:
     def drain(self, timeout: float | None = 0.0) -> dict[int, int]:
         """Count the records that wait in the ring, by event id, and drop them: no Python object is made.
 
-        For scripts that produce millions of events a second and are read by rate. Waits up to `timeout` seconds for the first.
+        For scripts that produce millions of events a second and are read by rate. Waits up to `timeout` seconds for
+        the first.
         """
         return self._session.count(timeout)
 

@@ -41,10 +41,9 @@ def compile_cached(script: str, *, cache: bool = True, **options: Any) -> Object
 
 
 def _compile(script: str, options: dict[str, Any]) -> Object:
-    from .lang.bpftrace import compile_script  # type: ignore[attr-defined,unused-ignore]
+    from .lang.bpftrace import compile_script
 
-    obj: Object = compile_script(script, **options)
-    return obj
+    return compile_script(script, **options)
 
 
 def _key(script: str, options: dict[str, Any]) -> bytes:

@@ -98,7 +98,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run(args: Parsed) -> int:
-    from ._trace import compile_and_run
+    from ._trace import Script, compile_and_run
 
     if not args.text("execute") and not args.arguments:
         raise UsageError("USAGE: filename or -e 'program' required.")
@@ -132,7 +132,7 @@ def _run(args: Parsed) -> int:
     )
     if options.format not in ("text", "json"):
         raise UsageError(f'Invalid output format "{options.format}"', hint="Valid formats: 'text', 'json'")
-    return compile_and_run(name, script, params, named, args, options)
+    return compile_and_run(Script(name, script, params, named), args, options)
 
 
 def script_of(args: Parsed) -> tuple[str, str, list[str]]:

@@ -40,6 +40,10 @@ class RunOptions(Data):
 
 def run_object(obj: Object, options: RunOptions) -> int:
     """Load, attach, print until the trace ends. Returns the exit status."""
+    if options.warnings:
+        for name, value in obj.settings:
+            if name.startswith("warning."):
+                complain(f"{value}\n")
     if options.probe_filter:
         obj = _filtered(obj, options.probe_filter)
     if not obj.attach_points:

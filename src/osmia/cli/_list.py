@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ._engine import parse_pid
+from ._engine import parse_pid, split_parameters
 from ._options import Option, Parsed, help_lines, parse
 from ._output import Output, complain
 
@@ -25,7 +25,8 @@ OPTIONS = (
 def usage() -> str:
     return f"""usage: osmia list [OPTION]... [PATTERN]
 
-List probes, or with -v their arguments; "struct NAME" shows a type of the kernel. Without a pattern: all that the kernel has.
+List probes, or with -v their arguments; "struct NAME" shows a type of the kernel. Without a pattern: all that the
+kernel has.
 
 {help_lines(OPTIONS)}
 
@@ -85,7 +86,8 @@ def type_text(btf: Btf, name: str) -> str:
     for kind in kinds:
         found = btf.find(tag.strip(), kind)
         if found is not None:
-            return f"vmlinux: {struct_layout(btf, found)}\n"
+            head, _, rest = struct_layout(btf, found).partition("\n")
+            return f"vmlinux: {head.partition(' //')[0].rstrip()}\n{rest}\n"
     return ""
 
 
@@ -104,11 +106,26 @@ def list_for_bpftrace(args: Parsed) -> int:
 
 
 def _list_program(args: Parsed) -> int:
-    from ..lang.bpftrace import list_script  # type: ignore[attr-defined,unused-ignore]
+    """What the attach points of a program match."""
+    from ..errors import ProbeError
+    from ..lang.bpftrace import Compilation
+    from ..probes import Catalogue, list_probes
     from ._bpftrace import script_of
 
-    name, script, _words = script_of(args)
+    name, script, words = script_of(args)
+    params, named = split_parameters(words)
     pid = parse_pid(args.text("pid")) if args.has("pid") else 0
-    for line in list_script(script, name=name, pid=pid, verbose=args.has("verbose")):
-        sys.stdout.write(line + "\n")
+    compilation = Compilation(script, name=name, params=params, options=named, pid=pid, unsafe=True)
+    out = Output(1, "full")
+    seen: dict[str, None] = {}
+    with Catalogue(compilation.load_btf(), pid=pid, unsafe=True) as catalogue:
+        for probe in compilation.parse().probes:
+            for point in probe.attach:
+                try:
+                    seen.update(dict.fromkeys(list_probes(catalogue, point.text, verbose=args.has("verbose"))))
+                except ProbeError as e:
+                    complain(f"WARNING: {e.message}\n")
+    for line in seen:
+        out.write(line + "\n")
+    out.flush(force=True)
     return 0

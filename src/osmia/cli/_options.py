@@ -69,7 +69,7 @@ class Parsed:
 
     def _take(self, option: Option, text: str) -> None:
         if option.choices and text not in option.choices:
-            hint = _nearest(text, option.choices) or f"one of {', '.join(option.choices)}"
+            hint = nearest(text, option.choices) or f"one of {', '.join(option.choices)}"
             raise UsageError(f"read option {option.names[0]}: no {option.value.lower()} {text!r}", hint=hint)
         values = self._values.get(option.key)
         if isinstance(values, list):
@@ -148,10 +148,10 @@ def _long(name: str, by_name: dict[str, Option]) -> Option:
 
 
 def unknown_option(name: str, names: Iterable[str]) -> UsageError:
-    return UsageError(f"read option {name}: there is no such option", hint=_nearest(name, names) or "see --help")
+    return UsageError(f"read option {name}: there is no such option", hint=nearest(name, names) or "see --help")
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(word, list(words), 1, 0.6)
@@ -159,7 +159,7 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 
 def unknown_command(word: str, words: Iterable[str]) -> UsageError:
-    return UsageError(f"run osmia {word}: there is no such command", hint=_nearest(word, words) or "see osmia --help")
+    return UsageError(f"run osmia {word}: there is no such command", hint=nearest(word, words) or "see osmia --help")
 
 
 def help_lines(options: Sequence[Option]) -> str:

@@ -12,7 +12,7 @@ class Closed(Exception):
 
 
 class Output:
-    """Text to a descriptor. `mode` is none (write at once), line (kept until `flush`, some KiB at most) or full (64 KiB).
+    """Text to a descriptor. `mode` is none (write at once), line (kept until `flush`, 4 KiB at most) or full (64 KiB).
 
     In line mode the owner calls `flush()` after every batch of events.
     """

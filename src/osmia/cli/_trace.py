@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .._data import Data
 from ..errors import UsageError
 from ._engine import RunOptions, parse_pid, read_script, run_object, split_parameters
 from ._options import Option, Parsed, help_lines, parse
@@ -77,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
         unsafe=args.has("unsafe"),
         warnings=not args.has("no_warnings"),
     )
-    return compile_and_run(name, script, params, named, args, options)
+    return compile_and_run(Script(name, script, params, named), args, options)
 
 
 def _command(text: str) -> tuple[str, ...]:
@@ -103,30 +104,34 @@ def script_of(args: Parsed) -> tuple[str, str, list[str]]:
     return "stdin" if path == "-" else path, read_script(path), args.arguments[1:]
 
 
-def compile_and_run(
-    name: str,
-    script: str,
-    params: tuple[str, ...],
-    named: dict[str, str | bool],
-    args: Parsed,
-    options: RunOptions,
-) -> int:
+class Script(Data):
+    """A script as a command line gives it; `name` is what messages call it."""
+
+    name: str
+    text: str
+    params: tuple[str, ...] = ()
+    named: dict[str, str | bool] = {}
+
+
+def compile_and_run(source: Script, args: Parsed, options: RunOptions) -> int:
     """What both faces do with a script."""
     from .._cached import compile_cached
 
-    stages = [stage for text in args.texts("debug") for stage in text.split(",") if stage]
+    if args.texts("debug"):
+        from ._stages import show_stages
+
+        show_stages(args.texts("debug"), source, options)
     obj = compile_cached(
-        script,
-        cache=not args.has("no_cache") and not stages,
-        name=name,
-        params=params,
-        options=named,
+        source.text,
+        cache=not args.has("no_cache"),
+        name=source.name,
+        params=source.params,
+        options=source.named,
         pid=options.pid,
         has_cmd=bool(options.cmd),
         unsafe=options.unsafe,
         warning_level=0 if not options.warnings else 2 if args.has("warnings") else 1,
         include_dirs=tuple(args.texts("include_dir")),
         includes=tuple(args.texts("include")),
-        debug=tuple(stages),
     )
     return run_object(obj, options)

@@ -30,6 +30,7 @@ from ._session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._child import Child
     from ._selftest import run_benches, run_tests
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Attached",
     "BenchResult",
     "Cat",
+    "Child",
     "Ended",
     "Enum",
     "Event",
@@ -67,6 +69,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "Child":
+        from ._child import Child
+
+        return Child
     if name in ("run_benches", "run_tests"):
         from . import _selftest
 

@@ -162,11 +162,11 @@ def _tests(count: int) -> str:
 
 
 def duration_text(nanoseconds: int) -> str:
-    """A number and the largest unit that divides it."""
+    """A duration in the largest unit of which it has at least one."""
     for size, unit in ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")):
-        if nanoseconds and nanoseconds % size == 0:
-            return f"{size} {unit}"
-    return "1 ns"
+        if nanoseconds >= size:
+            return f"{nanoseconds // size} {unit}"
+    return f"{nanoseconds} ns"
 
 
 def fault_text(event: RuntimeFault) -> str:

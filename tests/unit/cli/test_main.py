@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from osmia import __version__
+from osmia.cli import COMMANDS, main
+
+RUN = [sys.executable, "-m", "osmia"]
+
+
+def call(*words, capfd):
+    status = main(list(words))
+    out, err = capfd.readouterr()
+    return status, out, err
+
+
+def test_version_and_help(capfd):
+    assert call("version", capfd=capfd) == (0, f"osmia {__version__}\n", "")
+    assert call("--version", capfd=capfd)[1] == f"osmia {__version__}\n"
+    status, out, _ = call("--help", capfd=capfd)
+    assert status == 0
+    assert all(name in out for name in COMMANDS)
+
+
+def test_no_command_is_a_usage_error(capfd):
+    status, out, err = call(capfd=capfd)
+    assert (status, out) == (2, "") and "usage:" in err
+
+
+def test_wrong_command_and_option(capfd):
+    status, _, err = call("trcae", capfd=capfd)
+    assert status == 2 and "did you mean trace?" in err
+    status, _, err = call("trace", "--ouput", "json", capfd=capfd)
+    assert status == 2 and "did you mean --output?" in err
+    status, _, err = call("trace", capfd=capfd)
+    assert status == 2 and "needs a script" in err
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("version",)])
+def test_every_command_has_help(command, capfd):
+    status, out, err = call(command, "--help", capfd=capfd)
+    assert status == 0 and command in out and not err
+
+
+def test_errors_of_the_drop_in_face(capfd):
+    for words, message in (
+        (["-f", "jsonx", "-e", "begin {}"], 'ERROR: Invalid output format "jsonx"'),
+        (["nothing.bt"], "ERROR: failed to open file 'nothing.bt': No such file or directory"),
+        (["-p", "a1", "-e", "begin {}"], "ERROR: Failed to parse pid: invalid integer: a1"),
+        (["-p", "1a1", "-e", "begin {}"], "ERROR: Failed to parse pid: invalid trailing bytes: 1a1"),
+        (["-p", "5000000", "-e", "begin {}"], "ERROR: Pid out of range: 5000000"),
+        (["-zdonotexist"], "USAGE:"),
+        (["-c", "true", "-p", "1", "-e", "begin {}"], "Cannot use both -c and -p"),
+    ):
+        status, _, err = call("bpftrace", *words, capfd=capfd)
+        assert status == 1 and message in err
+
+
+def test_source_errors_are_shown_as_they_are(capfd):
+    status, _, err = call("trace", "--no-cache", "-e", "begin { exit(; }", capfd=capfd)
+    assert status == 1
+    assert err.startswith("stdin:1:") and "ERROR" in err and "~" in err
+
+
+def test_internal_errors_show_no_traceback(capfd, monkeypatch):
+    import osmia.cli
+
+    def broken(words):
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr(osmia.cli, "dispatch", broken)
+    status, _, err = call("trace", capfd=capfd)
+    assert status == 1 and "internal error: RuntimeError: oops" in err and "Traceback" not in err
+    monkeypatch.setenv("OSMIA_DEBUG", "1")
+    assert "Traceback" in call("trace", capfd=capfd)[2]
+
+
+def test_help_imports_little():
+    code = (
+        "import sys; from osmia.cli import main; main(['--help']);"
+        "bad = [m for m in ('ctypes', 'enum', 're', 'json', 'argparse', 'typing', 'llvmlite', 'dataclasses')"
+        " if m in sys.modules]; sys.exit(' '.join(bad) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_osmia_imports_little():
+    code = (
+        "import sys; before = set(sys.modules); import osmia;"
+        "sys.exit(' '.join(sorted(set(sys.modules) - before - {'osmia', '__future__'})) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_closed_output_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*RUN, "list", "software:*"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions(shell, capfd):
+    status, out, _ = call("completions", shell, capfd=capfd)
+    assert status == 0
+    for word in (*COMMANDS, "verbose", "output"):
+        assert word in out
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=out, text=True).returncode == 0
+    status, _, err = call("completions", "tcsh", capfd=capfd)
+    assert status == 2 and "bash, zsh, fish" in err

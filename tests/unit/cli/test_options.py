@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from osmia.cli._options import Option, help_lines, parse
+from osmia.errors import UsageError
+
+OPTIONS = (
+    Option(("-v", "--verbose"), "more"),
+    Option(("-l", "--list"), "list"),
+    Option(("-p", "--pid"), "process", "PID"),
+    Option(("-f", "--format"), "format", "FORMAT", ("text", "json")),
+    Option(("-I", "--include-dir"), "folders", "DIR", many=True),
+    Option(("--dry-run",), "nothing"),
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-lv", "-p12", "file"],
+        ["-l", "-v", "-p", "12", "file"],
+        ["file", "--list", "--verbose", "--pid=12"],
+        ["--pid", "12", "-vl", "--", "file"],
+        ["--verb", "--li", "--pi", "12", "file"],
+        ["-lvp12", "file"],
+    ],
+)
+def test_spellings(words):
+    args = parse(words, OPTIONS)
+    assert (args.has("list"), args.has("verbose"), args.text("pid")) == (True, True, "12")
+    assert args.arguments == ["file"]
+    assert not args.has("dry_run")
+
+
+def test_what_follows_two_dashes_is_left_alone():
+    args = parse(["-I", "a", "-Ib", "x", "--", "--named=1", "-v", "-"], OPTIONS)
+    assert args.texts("include_dir") == ["a", "b"]
+    assert args.arguments == ["x", "--named=1", "-v", "-"]
+    assert parse(["x", "-v"], OPTIONS, stop_at_first=True).arguments == ["x", "-v"]
+    assert parse(["-vv"], OPTIONS).count("verbose") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--verbos3"], "did you mean --verbose?"),
+        (["-x"], "there is no such option"),
+        (["-p"], "it needs a value"),
+        (["--pid"], "it needs a value"),
+        (["--list=3"], "it takes no value"),
+        (["-f", "jsn"], "did you mean json?"),
+        (["-f", "zzz"], "one of text, json"),
+        (["--"[:1] + "lz"], "there is no such option"),
+    ],
+)
+def test_mistakes(words, message):
+    with pytest.raises(UsageError) as e:
+        parse(words, OPTIONS)
+    assert message in str(e.value)
+
+
+def test_numbers():
+    args = parse(["-p", "1.5"], OPTIONS)
+    assert args.number("pid") == 1.5
+    assert args.number("nothing") is None
+    with pytest.raises(UsageError):
+        parse(["-p", "x"], OPTIONS).number("pid")
+
+
+def test_help_shows_all():
+    text = help_lines(OPTIONS)
+    for option in OPTIONS:
+        assert all(name in text for name in option.names)
+    assert "(text, json)" in text
