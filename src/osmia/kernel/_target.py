@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import syscalls
-from ..errors import KernelError, ObjectError, OsmiaError
+from ..errors import KernelError, MapError, ObjectError, OsmiaError
 from ._attach import attach
 from ._close import close_links
 from ._kernel_types import KernelTypes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..btf import Btf
-    from ..objects import AttachPoint, LinkedProgram, Object, ProgramSpec
+    from ..objects import AttachPoint, LinkedProgram, MapSpec, Object, ProgramSpec
     from ._link import Link
     from ._perf_buffer import PerfReader
     from ._program import Program
@@ -138,6 +138,8 @@ class KernelTarget:
         wanted = None if programs is None else set(programs)
         specs = [p for p in obj.programs if (p.autoload if wanted is None else p.name in wanted)]
         syscalls.raise_memlock()
+        if pin_dir:
+            _make_dir(pin_dir)
         loaded = LoadedObject(obj)
         types = KernelTypes(self._btf)
         btf: BtfData | None = None
@@ -176,7 +178,7 @@ class KernelTarget:
 
                 spec = spec.replace(contents=kconfig_contents(loaded.object, spec), frozen=True)
             path = f"{pin_dir}/{spec.name}" if pin_dir and spec.pinning else ""
-            target = _pinned(path) if path else None
+            target = _pinned(path, spec) if path else None
             if target is None:
                 target = create_map(spec, btf.fd, max_entries.get(spec.name, 0))
                 loaded.maps[spec.name] = target
@@ -211,11 +213,29 @@ def _shared(target: Map) -> Map:
     return Map(fd, target.name, target.type, target.key_size, target.value_size, target.max_entries, target.flags)
 
 
-def _pinned(path: str) -> Map | None:
-    """The map pinned at `path`, or None where there is none."""
+def _pinned(path: str, spec: MapSpec) -> Map | None:
+    """The map pinned at `path`, or None where there is none; MapError where it has another shape."""
     try:
-        return Map.from_fd(syscalls.get_pinned(path))
+        found = Map.from_fd(syscalls.get_pinned(path))
     except KernelError as error:
         if error.errno == 2:
             return None
         raise
+    if (found.type, found.key_size, found.value_size) != (spec.type, spec.key_size, spec.value_size):
+        found.close()
+        raise MapError(
+            f"take map {spec.name} from {path}: it has another type or other sizes",
+            errno=22,
+            operation="bpf(BPF_OBJ_GET)",
+            hint=f"remove it: rm {path}",
+        )
+    return found
+
+
+def _make_dir(path: str) -> None:
+    import os
+
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise syscalls.explain("mkdir", error.errno or 5, path, "CAP_DAC_OVERRIDE") from None

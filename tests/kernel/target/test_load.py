@@ -26,7 +26,7 @@ from kernel.target.bytecode import (
 
 from osmia import syscalls
 from osmia.btf import BtfBuilder
-from osmia.errors import MapError, NotSupported, ObjectError, VerifierError
+from osmia.errors import KernelError, MapError, NotSupported, ObjectError, VerifierError
 from osmia.kernel import KernelTarget, enable_stats, list_links, list_maps, list_programs
 from osmia.objects import AttachPoint, Function, LineInfo, MapSpec, Object, ProgramSpec, Relocation
 
@@ -214,6 +214,31 @@ def test_many_tracepoints_are_left_quickly():
     while any(p.name == "count" for p in list_programs()):
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_pinned_maps_are_shared(tmp_path):
+    mounted = subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path)], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"bpffs cannot be mounted: {mounted.stderr}")
+    try:
+        obj = count_object(RAW_TP)
+        obj = obj.replace(maps=(COUNTS.replace(pinning=1),))
+        folder = f"{tmp_path}/osmia"
+        with KernelTarget().load(obj, pin_dir=folder) as first, KernelTarget().load(obj, pin_dir=folder) as second:
+            assert first.maps["counts"].id == second.maps["counts"].id
+            first.programs["count"].run_once()
+            assert second.maps["counts"].lookup(bytes(4)) == pack("<Q", 1)
+        other = obj.replace(maps=(COUNTS.replace(pinning=1, value_size=16),))
+        with pytest.raises(MapError, match="another type"):
+            KernelTarget().load(other, pin_dir=folder)
+        with KernelTarget().load(obj) as loaded:
+            link = loaded.attach(AttachPoint("rawtracepoint", "count", function="sched_switch"))
+            try:
+                link.pin(f"{folder}/link")
+            except KernelError as error:
+                assert error.errno in (22, 95, 524), error
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 KILLED = """
