@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 KALLSYMS = "/proc/kallsyms"
 KIND_FUNC = 12  # BTF_KIND_FUNC of linux/btf.h
 
-# Tracing functions of these names can hang the machine or fails: RCU runs inside every probe, ftrace marks dead slots.
-_HIDDEN = ("rcu_", "__ftrace_invalid_address__", "__pfx_", "__cfi_", "__bpf_trace_", "__probestub_", "__traceiter_")
+# Names that are left out of lists: RCU runs inside every probe, ftrace marks dead slots, the rest is no code of its own
+# (padding, call thunks, what tracepoints and static calls expand to).
+_HIDDEN = (
+    "rcu_", "__ftrace_invalid_address__", "__pfx_", "__cfi_", "__SCT__", "__bpf_trace_", "__probestub_", "__traceiter_",
+)  # fmt: skip
 # Code that kprobes refuse (NOKPROBE sections, entry code, code that is freed after boot), between two symbols each.
 _REFUSED = (
     (b"__noinstr_text_start", b"__noinstr_text_end"),
