@@ -112,18 +112,20 @@ def test_values_of_all_cpus_and_slots(make):
     assert [value[c * 8 : c * 8 + 5] for c in range(m.cpus)] == [bytes([c]) * 5 for c in range(m.cpus)]
 
 
-def test_large_map_is_read_in_tens_of_milliseconds(make):
+def test_batches_make_large_maps_fast(make):
+    """100,000 keys take some 50 ms; emulated guests are slower, so it is compared with one call per element."""
     m = make(HASH, 8, entries=200_000)
     keys = b"".join(pack("<Q", i) for i in range(100_000))
     assert syscalls.map_write_batch(m.fd, syscalls.UPDATE_BATCH, keys, keys, 100_000) == (0, 100_000)
-    best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
-        items = dict(m.items())
-        best = min(best, time.perf_counter() - start)
+    start = time.perf_counter()
+    items = dict(m.items())
+    batched = time.perf_counter() - start
     assert len(items) == 100_000
     assert all(key == value for key, value in items.items())
-    assert best < 0.3  # 0.05 s on a quiet machine
+    start = time.perf_counter()
+    for i in range(10_000):
+        m.lookup(pack("<Q", i))
+    assert batched < (time.perf_counter() - start) * 10 / 2
 
 
 def test_buckets_larger_than_the_room_are_read(make):

@@ -95,16 +95,20 @@ def test_poll_wakes_up_and_times_out():
         timer.join()
 
 
-def test_drain_is_fast():
-    """Two million events a second are the least; on a busy machine this does twenty."""
+def test_drain_costs_no_python_per_record():
+    """Counting takes some 10 ns a record, a Python object for each 170: compared, since guests are emulated."""
     with KernelTarget().load(ring_object(8000)) as loaded, loaded.reader("ring") as reader:
-        best = 1.0
+        counted = listed = 9.0
         for _ in range(10):
             loaded.programs["produce"].run_once()
             start = time.perf_counter()
-            assert reader.drain().count == 8000
-            best = min(best, time.perf_counter() - start)
-    assert 8000 / best > 2e6
+            assert reader.drain_count() == 8000
+            counted = min(counted, time.perf_counter() - start)
+            loaded.programs["produce"].run_once()
+            start = time.perf_counter()
+            assert len(list(reader.drain())) == 8000
+            listed = min(listed, time.perf_counter() - start)
+    assert counted * 4 < listed
 
 
 def test_perf_buffer():
