@@ -150,7 +150,7 @@ def _cat(format: EventFormat, host: Host, decode: Decoder) -> Handler:
             with open(path, "rb") as f:
                 data = f.read(limit)
         except OSError as e:
-            host.emit(ev.Message("error", f"failed to open file '{path}': {os.strerror(e.errno or 0)}"))
+            host.emit(ev.Message("error", f"failed to open file '{path}' ({os.strerror(e.errno or 0)})"))
             return
         host.emit(ev.Cat(data.decode("utf-8", "surrogateescape")))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import ObjectError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._target import Loaded, Reader
@@ -18,9 +20,9 @@ def open_reader(loaded: Loaded, name: str) -> Reader:
     if own is not None:
         reader: Reader = own(name)
         return reader
-    ring = loaded.maps[name]
-    from .. import kernel
+    from ..kernel import Map, PerfReader, RingReader
 
-    if getattr(ring, "type", 0) == PERF_EVENT_ARRAY:
-        return kernel.PerfReader(ring)  # type: ignore[no-any-return,attr-defined]
-    return kernel.RingReader(ring)  # type: ignore[arg-type]
+    ring = loaded.maps[name]
+    if not isinstance(ring, Map):
+        raise ObjectError(f"read events from {name}: the target has no reader for it")
+    return PerfReader(ring) if ring.type == PERF_EVENT_ARRAY else RingReader(ring)
