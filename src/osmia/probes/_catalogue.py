@@ -285,7 +285,7 @@ class Catalogue:
         if len(found) > 1:
             modules = ", ".join(match.target for match in found)
             raise ProbeError(
-                f"ambiguous attach point: {spec.function} is in the modules {modules}",
+                f"match {spec.provider}: {spec.function} is in several modules: {modules}",
                 probe=spec.text,
                 suggestions=tuple(match.name for match in found),
                 hint="name the module",
@@ -307,7 +307,7 @@ class Catalogue:
         paths = resolve_files(spec.target, self.pid)
         if not paths:
             raise ProbeError(
-                f"{spec.provider} target file '{spec.target}' does not exist or is not executable",
+                f"match {spec.provider}: {spec.target!r} is no ELF file",
                 probe=spec.text,
                 hint="give a path, a program in $PATH, or a library such as libc",
             )

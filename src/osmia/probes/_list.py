@@ -94,7 +94,7 @@ def _providers(catalogue: Catalogue, pattern: str, rest: list[str]) -> list[str]
     if not has_wildcard(pattern):
         near = closest(pattern, PROVIDERS)
         hint = f"did you mean {' or '.join(near)}?" if near else ""
-        raise ProbeError(f"invalid probe type: {pattern}", probe=pattern, suggestions=near, hint=hint)
+        raise ProbeError(f"list probes: there is no provider {pattern!r}", probe=pattern, suggestions=near, hint=hint)
     file = len(rest) > 1 and "/" in rest[0]
     pool = [*(() if file else KERNEL_PROVIDERS), *(USER_PROVIDERS if catalogue.pid or file else ())]
     matches = matcher(pattern)
@@ -192,7 +192,7 @@ def _paths(catalogue: Catalogue, provider: str, target: str) -> list[str]:
     paths = resolve_files(target, catalogue.pid)
     if not paths and not has_wildcard(target):
         raise ProbeError(
-            f"{provider} target file '{target}' does not exist or is not an ELF file",
+            f"list {provider} probes: {target!r} is no ELF file",
             probe=f"{provider}:{target}",
             hint="give a path, a program in $PATH, or a library such as libc",
         )

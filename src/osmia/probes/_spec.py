@@ -149,7 +149,7 @@ def expand_probe(text: str, *, pid: int = 0, params: tuple[str, ...] = (), unsaf
             continue  # this provider takes another number of parts
         found.append(spec.replace(quoted=quoted, label=label))
     if not found:
-        raise ProbeError(f"no probe type matches {parts[0]}", probe=text)
+        raise ProbeError(f"read probe: no provider matches {parts[0]!r}", probe=text)
     return found
 
 
@@ -216,9 +216,9 @@ def _provider(name: str, text: str) -> str:
     if provider in PROVIDERS:
         return provider
     if has_wildcard(name):
-        raise ProbeError(f"no probe type matches {name}", probe=text, hint="name one provider, e.g. kprobe")
+        raise ProbeError(f"read probe: no provider matches {name!r}", probe=text, hint="name one provider, e.g. kprobe")
     near = closest(name.lower(), (*PROVIDERS, *(a for a in ALIASES if len(a) > 2)))
-    raise _bad(text, f"invalid probe type: {name}", near)
+    raise _bad(text, f"read probe: there is no provider {name!r}", near)
 
 
 def _bad(text: str, message: str, suggestions: tuple[str, ...] = (), hint: str = "") -> ProbeError:
@@ -231,9 +231,9 @@ def _number(part: str, what: str, text: str) -> int:
     try:
         value = parse_uint(part)
     except OverflowError:
-        raise _bad(text, f"{what}: the number {part} is too big") from None
+        raise _bad(text, f"read {what}: {part} is too big") from None
     if value is None:
-        raise _bad(text, f"{what}: invalid integer: {part}")
+        raise _bad(text, f"read {what}: {part!r} is not a number")
     return value
 
 
@@ -265,7 +265,7 @@ def _count(parts: list[str], text: str, provider: str, *counts: int) -> None:
     expected = " or ".join(map(str, counts))
     raise _bad(
         text,
-        f"{provider} probe type requires {expected} arguments, found {found}",
+        f"read {provider} probe: {found} parts follow the provider, not {expected}",
         hint=f"write {_SHAPES[provider]}",
     )
 
@@ -286,35 +286,35 @@ def _special(provider: str, parts: list[str], text: str) -> ProbeSpec:
 def _self(provider: str, parts: list[str], text: str) -> ProbeSpec:
     _count(parts, text, provider, 2)
     if parts[1] != "signal":
-        raise _bad(text, f"{parts[1]} is not a supported trigger", ("signal",))
+        raise _bad(text, f"read self probe: it cannot wait for {parts[1]!r}", ("signal",))
     if parts[2] not in SIGNALS:
-        raise _bad(text, f"{parts[2]} is not a supported signal", SIGNALS)
+        raise _bad(text, f"read self probe: it cannot wait for the signal {parts[2]!r}", SIGNALS)
     return ProbeSpec(provider, text, "signal", parts[2])
 
 
 def _named(provider: str, parts: list[str], text: str) -> ProbeSpec:
     _count(parts, text, provider, 1)
     if not parts[1]:
-        raise _bad(text, f"{provider} probes must have a name")
+        raise _bad(text, f"read {provider} probe: it has no name")
     return ProbeSpec(provider, text, parts[1])
 
 
 def _timer(provider: str, parts: list[str], text: str) -> ProbeSpec:
     _count(parts, text, provider, 1, 2)
-    what = f"invalid rate of {provider} probe"
+    what = f"{provider} rate"
     if len(parts) == 2:
         rate = _number(parts[1], what, text)
         if rate < 1000:
-            raise _bad(text, f"{what}: {rate} nanoseconds is less than the minimum of 1us", hint=f"write {parts[1]}ms?")
+            raise _bad(text, f"read {what}: {rate} ns is below the least period, 1us", hint=f"write {parts[1]}ms?")
         return ProbeSpec(provider, text, rate=rate // 1000, unit="us")
     unit = parts[1]
     if unit not in UNITS:
-        raise _bad(text, f"{unit} is not an accepted unit of time", hint="use one of s, ms, us, ns, hz")
+        raise _bad(text, f"read {what}: there is no unit {unit!r}", hint="use one of s, ms, us, ns, hz")
     rate = _number(parts[2], what, text)
     if rate <= 0:
-        raise _bad(text, f"{provider} frequency should be a positive integer")
+        raise _bad(text, f"read {what}: it must be more than 0")
     if unit == "ns" and rate < 1000:
-        raise _bad(text, f"{what}: {rate} nanoseconds is less than the minimum of 1us")
+        raise _bad(text, f"read {what}: {rate} ns is below the least period, 1us")
     return ProbeSpec(provider, text, rate=rate, unit=unit)
 
 
@@ -323,14 +323,14 @@ def _tracepoint(provider: str, parts: list[str], text: str) -> ProbeSpec:
         parts = [parts[0], "*", parts[1]]
     _count(parts, text, provider, 2)
     if not parts[1] or not parts[2]:
-        raise _bad(text, "tracepoint probe must have a target", hint=f"write {_SHAPES[provider]}")
+        raise _bad(text, "read tracepoint probe: the category or the event is empty", hint=f"write {_SHAPES[provider]}")
     return ProbeSpec(provider, text, parts[1], parts[2])
 
 
 def _rawtracepoint(provider: str, parts: list[str], text: str) -> ProbeSpec:
     _count(parts, text, provider, 1, 2)
     if not parts[-1]:
-        raise _bad(text, "rawtracepoint should be attached to an event", hint=f"write {_SHAPES[provider]}")
+        raise _bad(text, "read rawtracepoint probe: the event is empty", hint=f"write {_SHAPES[provider]}")
     return ProbeSpec(provider, text, parts[1] if len(parts) == 3 else "", parts[-1])
 
 
@@ -340,12 +340,12 @@ def _offset(provider: str, part: str, text: str) -> tuple[str, int]:
     if not plus:
         return part, 0
     if provider in ("kretprobe", "uretprobe"):
-        raise _bad(text, f"{provider} takes no offset: it fires when the function returns", hint=f"drop +{rest}")
+        raise _bad(text, f"read {provider} probe: it fires on return and takes no offset", hint=f"drop +{rest}")
     if "+" in rest:
-        raise _bad(text, "cannot take more than one offset")
+        raise _bad(text, "read probe offset: there are two")
     if not function or not rest:
-        raise _bad(text, "invalid offset", hint="write FUNCTION+NUMBER")
-    return function, _number(rest, "invalid offset", text)
+        raise _bad(text, "read probe offset: the function or the number is missing", hint="write FUNCTION+NUMBER")
+    return function, _number(rest, "probe offset", text)
 
 
 def _kprobe(provider: str, parts: list[str], text: str, unsafe: bool) -> ProbeSpec:
@@ -354,11 +354,13 @@ def _kprobe(provider: str, parts: list[str], text: str, unsafe: bool) -> ProbeSp
     address = _address(parts[-1])
     if address is not None:
         if not unsafe:
-            raise _bad(text, "probing by address requires --unsafe: the kernel does not check it")
+            raise _bad(
+                text, "read kprobe address: the kernel would not check it", hint="use --unsafe, or name a function"
+            )
         return ProbeSpec(provider, text, target, address=address)
     function, offset = _offset(provider, parts[-1], text)
     if not function:
-        raise _bad(text, "kprobes should be attached to a function or an address")
+        raise _bad(text, "read kprobe: the function is empty")
     return ProbeSpec(provider, text, target, function, offset=offset)
 
 
@@ -367,13 +369,13 @@ def _fentry(provider: str, parts: list[str], text: str) -> ProbeSpec:
     target = parts[1] if len(parts) > 2 else ""
     prog_id = 0
     if target == "bpf" and len(parts) == 4:
-        prog_id = 0 if parts[2] == "*" else _number(parts[2], "bpf program id must be a number or '*'", text)
+        prog_id = 0 if parts[2] == "*" else _number(parts[2], "id of a BPF program", text)
     elif len(parts) == 4:
-        raise _bad(text, "only the 'bpf' variant of this probe takes 3 arguments")
+        raise _bad(text, f"read {provider} probe: three parts may follow only with bpf as the first")
     elif len(parts) == 2 and parts[1] == "bpf":
-        raise _bad(text, "the 'bpf' variant of this probe needs the name of a bpf program")
+        raise _bad(text, f"read {provider} probe: the BPF program is not named")
     if not parts[-1]:
-        raise _bad(text, "fentry/fexit should specify a function")
+        raise _bad(text, f"read {provider} probe: the function is empty")
     return ProbeSpec(provider, text, target, parts[-1], prog_id=prog_id)
 
 
@@ -386,15 +388,15 @@ def _uprobe(provider: str, parts: list[str], text: str, pid: int) -> ProbeSpec:
     target, function = parts[1], parts[-1]
     lang = parts[2] if len(parts) == 4 else ""
     if lang not in ("", "cpp"):
-        raise _bad(text, f"unsupported language type: {lang}", ("cpp",))
+        raise _bad(text, f"read {provider} probe: names of the language {lang!r} are not known", ("cpp",))
     if not target and not pid:
-        raise _bad(text, f"{provider} should have a target")
+        raise _bad(text, f"read {provider} probe: the file is empty")
     if not function:
-        raise _bad(text, f"{provider} should be attached to a function and/or address")
+        raise _bad(text, f"read {provider} probe: the function is empty")
     address = None if lang else _address(function)
     if address is not None:
         if has_wildcard(target):
-            raise _bad(text, "cannot use wildcards with an absolute address")
+            raise _bad(text, "read uprobe address: it means one file, not a pattern of files")
         return ProbeSpec(provider, text, target, address=address)
     offset = 0
     if not lang:
@@ -404,13 +406,15 @@ def _uprobe(provider: str, parts: list[str], text: str, pid: int) -> ProbeSpec:
 
 def _source_place(provider: str, parts: list[str], text: str) -> ProbeSpec:
     if provider == "uretprobe":
-        raise _bad(text, "uretprobe takes no source location: it fires when a function returns")
+        raise _bad(text, "read uretprobe: it fires on return and takes no source line")
     if has_wildcard(parts[1]):
-        raise _bad(text, "cannot use wildcards with a source location")
+        raise _bad(text, "read uprobe source line: it means one file, not a pattern of files")
     if len(parts) not in (5, 6) or not parts[3] or not parts[4]:
-        raise _bad(text, "invalid uprobe arguments", hint="write uprobe:TARGET@FILE:LINE[:COL]")
-    line = _number(parts[4], "invalid line number", text)
-    col = _number(parts[5], "invalid column number", text) if len(parts) == 6 else 0
+        raise _bad(
+            text, "read uprobe source line: the file or the line is missing", hint="write uprobe:TARGET@FILE:LINE[:COL]"
+        )
+    line = _number(parts[4], "source line", text)
+    col = _number(parts[5], "source column", text) if len(parts) == 6 else 0
     return ProbeSpec(provider, text, parts[1], file=parts[3], line=line, col=col)
 
 
@@ -419,9 +423,11 @@ def _usdt(provider: str, parts: list[str], text: str, pid: int) -> ProbeSpec:
         parts = [parts[0], "", parts[1]]
     _count(parts, text, provider, 2, 3)
     if not parts[-1]:
-        raise _bad(text, "usdt probe must have a target function or wildcard")
+        raise _bad(text, "read usdt probe: the name is empty")
     if not parts[1] and not pid:
-        raise _bad(text, "usdt probe must name a file or be given a process", hint="use -p PID, or * for every process")
+        raise _bad(
+            text, "read usdt probe: neither a file nor a process is given", hint="use -p PID, or * for every process"
+        )
     return ProbeSpec(provider, text, parts[1], parts[-1], parts[2] if len(parts) == 4 else "")
 
 
@@ -430,42 +436,42 @@ def _counter(provider: str, parts: list[str], text: str) -> ProbeSpec:
     events = SOFTWARE if provider == "software" else HARDWARE
     name = parts[1]
     if not name:
-        raise _bad(text, f"{provider} probe must have a {provider} event name")
+        raise _bad(text, f"read {provider} probe: the event is empty")
     if has_wildcard(name):
-        raise _bad(text, f"wildcards are not allowed for {provider} probe type")
+        raise _bad(text, f"read {provider} probe: the event cannot be a pattern")
     if name not in events:
-        raise _bad(text, f"{name} is not a {provider} probe", closest(name, events))
+        raise _bad(text, f"read {provider} probe: there is no event {name!r}", closest(name, events))
     count = 0
     if len(parts) == 3 and parts[2] not in ("", "*"):
-        count = _number(parts[2], f"invalid count for {provider} probe", text)
+        count = _number(parts[2], f"{provider} count", text)
     return ProbeSpec(provider, text, function=name, count=count)
 
 
 def _iter(provider: str, parts: list[str], text: str) -> ProbeSpec:
     _count(parts, text, provider, 1, 2)
     if not parts[1]:
-        raise _bad(text, "iter should specify a iterator's name")
+        raise _bad(text, "read iter probe: the iterator is empty")
     if any(map(has_wildcard, parts[1:])):
-        raise _bad(text, "iter probe type does not support wildcards")
+        raise _bad(text, "read iter probe: it cannot be a pattern")
     return ProbeSpec(provider, text, function=parts[1], pin=parts[2] if len(parts) == 3 else "")
 
 
 def _watchpoint(provider: str, parts: list[str], text: str) -> ProbeSpec:
     _count(parts, text, provider, 3)
-    address = _number(parts[1], "invalid address", text)
-    length = _number(parts[2], "invalid length argument", text)
+    address = _number(parts[1], "watchpoint address", text)
+    length = _number(parts[2], "watchpoint length", text)
     if not address:
-        raise _bad(text, "watchpoint must be attached to a non-zero address")
+        raise _bad(text, "read watchpoint: the address is 0")
     if length not in WATCHPOINT_LENGTHS:
-        raise _bad(text, "watchpoint length must be one of (1,2,4,8)")
+        raise _bad(text, f"read watchpoint: {length} bytes cannot be watched", hint="use 1, 2, 4 or 8")
     mode = "".join(sorted(parts[3]))
     if not mode or mode.strip("rwx"):
-        raise _bad(text, "watchpoint mode must be combination of (r,w,x)")
+        raise _bad(text, f"read watchpoint: {parts[3]!r} is no mode", hint="use r, w, x or several of them")
     if len(set(mode)) != len(mode):
-        raise _bad(text, "watchpoint modes may not be duplicated")
+        raise _bad(text, f"read watchpoint: the mode {parts[3]!r} repeats a letter")
     modes = WATCHPOINT_MODES.get(os.uname().machine, ("rw", "w", "x"))
     if mode not in modes:
-        raise _bad(text, f"invalid watchpoint mode: {mode}", hint=f"supported modes: {','.join(modes)}")
+        raise _bad(text, f"read watchpoint: this processor has no mode {mode!r}", hint=f"it has {', '.join(modes)}")
     return ProbeSpec(provider, text, address=address, length=length, mode=mode)
 
 

@@ -161,9 +161,9 @@ def test_resolving_files(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_files("no-such-program") == []
     monkeypatch.chdir(folder)
     assert resolve_files("./prog") == ["./prog"]
-    with pytest.raises(ProbeError, match="uprobe target file 'nope' does not exist"):
+    with pytest.raises(ProbeError, match="match uprobe: 'nope' is no ELF file"):
         places("u:nope:f")
-    with pytest.raises(ProbeError, match="does not exist or is not executable"):
+    with pytest.raises(ProbeError, match="is no ELF file"):
         places("u:/etc/passwd:f")
 
 
