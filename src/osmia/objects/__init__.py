@@ -22,10 +22,11 @@ from ._values import AGGREGATIONS, EventFormat, Field, MapFormat, ValueType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._core import apply_core
     from ._read_elf import read_elf
     from ._write_elf import write_elf
 
-_LAZY = {"read_elf": "_read_elf", "write_elf": "_write_elf"}
+_LAZY = {"read_elf": "_read_elf", "write_elf": "_write_elf", "apply_core": "_core"}
 
 __all__ = [
     "AGGREGATIONS",
@@ -43,6 +44,7 @@ __all__ = [
     "ProgramSpec",
     "Relocation",
     "ValueType",
+    "apply_core",
     "cache_dir",
     "cache_key",
     "link",
