@@ -341,6 +341,13 @@ def _kprobe(program: Program, point: AttachPoint) -> Link:
     return on_event(program, point, [_checked(point, event, "perf_event_open")])
 
 
+def _ksyscall(program: Program, point: AttachPoint) -> Link:
+    """The function behind a system call, whose name depends on the architecture."""
+    prefix = "__x64_sys_" if syscalls.MACHINE == "x86_64" else "__arm64_sys_"
+    provider = "kretprobe" if point.provider == "kretsyscall" else "kprobe"
+    return _kprobe(program, point.replace(provider=provider, function=prefix + point.function))
+
+
 def _uprobe(program: Program, point: AttachPoint) -> Link:
     is_return = point.provider == "uretprobe"
     if point.offsets:
@@ -395,7 +402,10 @@ PROVIDERS: dict[str, Callable[[Program, AttachPoint], Link]] = {
     "kretprobe": _kprobe,
     "fentry": _tracing,
     "fexit": _tracing,
+    "fmod_ret": _tracing,
     "lsm": _tracing,
+    "ksyscall": _ksyscall,
+    "kretsyscall": _ksyscall,
     "uprobe": _uprobe,
     "uretprobe": _uprobe,
     "usdt": _uprobe,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from struct import pack_into, unpack_from
+from struct import pack_into
 
 from ..errors import NotSupported, ObjectError
 
@@ -80,7 +80,8 @@ def _kfunc(code: bytearray, program: str, reloc: Relocation, types: KernelTypes,
 
 
 def _ksym(code: bytearray, program: str, reloc: Relocation, types: KernelTypes) -> None:
-    found = types.variable(reloc.symbol) or (types.function(reloc.symbol) if _is_function(reloc) else None)
+    # A weak function is there to have its address tested (bpf_ksym_exists).
+    found = types.variable(reloc.symbol) or (types.function(reloc.symbol) if reloc.weak else None)
     if found is not None:
         _wide(code, reloc.insn, _BTF_ID, found[0], found[1])
         return
@@ -91,11 +92,5 @@ def _ksym(code: bytearray, program: str, reloc: Relocation, types: KernelTypes) 
             feature=f"kernel symbol {reloc.symbol}",
             hint="declare it __weak and test its address",
         )
-    (low,) = unpack_from("<i", code, reloc.insn * 8 + 4)
-    value = addr + (reloc.addend or low) if addr else 0
+    value = addr + reloc.addend if addr else 0
     _wide(code, reloc.insn, 0, value, value >> 32)
-
-
-def _is_function(reloc: Relocation) -> bool:
-    """A weak function whose address is only tested: bpf_ksym_exists(kfunc)."""
-    return reloc.weak

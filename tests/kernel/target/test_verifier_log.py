@@ -17,7 +17,7 @@ from osmia.kernel import _verifier_log as log
         ("R3 !read_ok", "never set"),
         ("combined stack size of 3 calls is 544. Too large", "544 bytes, 512 are allowed"),
         ("BPF program is too large. Processed 1000001 insn", "too complex"),
-        ("unknown func bpf_loop#181", "no such helper"),
+        ("unknown func bpf_skb_store_bytes#9", "may not call the helper bpf_skb_store_bytes#9"),
         ("invalid func unknown#181", "no such helper"),
         ("program of this type cannot use helper bpf_probe_read#4", "bpf_probe_read#4"),
         ("R2 min value is negative, either use unsigned or 'var &= const'", "may be negative"),
