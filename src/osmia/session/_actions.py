@@ -53,11 +53,9 @@ def _printf(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     text = compile_format(format.text, format.fields)
     probe = _probe(format, host)
     printf = ev.Printf
-    if probe:
-        printf = ev.printf_of(probe)
 
     def handle(buffer: Any, offset: int) -> None:
-        host.emit(printf(text, decode(buffer, offset)))
+        host.emit(printf(text, decode(buffer, offset), probe))
 
     return handle
 

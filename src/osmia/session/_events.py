@@ -18,11 +18,12 @@ class Event:
 class Printf(Event):
     """`printf()`: `args` are the values as Python objects, `text` the formatted text (made on first use)."""
 
-    __slots__ = ("_format", "_text", "args")
+    __slots__ = ("_format", "_text", "args", "probe")
 
-    def __init__(self, format: Callable[[tuple[Any, ...]], str], args: tuple[Any, ...]) -> None:
+    def __init__(self, format: Callable[[tuple[Any, ...]], str], args: tuple[Any, ...], probe: str = "") -> None:
         self._format = format
         self.args = args
+        self.probe = probe
 
     @property
     def text(self) -> str:
@@ -34,11 +35,6 @@ class Printf(Event):
 
     def __repr__(self) -> str:
         return f"Printf({self.text!r}, args={self.args!r})"
-
-
-def printf_of(probe: str) -> type[Printf]:
-    """A `Printf` of this probe: the name stands in the class, so that an event costs no more for having it."""
-    return type("Printf", (Printf,), {"__slots__": (), "probe": probe})
 
 
 class Message(Event):
