@@ -30,6 +30,7 @@ from ._usdt import UsdtArg, UsdtProbe, parse_usdt_args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._dwarf import DwarfParam, dwarf_functions, lines_to_addrs
     from ._writer import ElfWriter
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "STT_NOTYPE",
     "STT_OBJECT",
     "STT_SECTION",
+    "DwarfParam",
     "ElfFile",
     "ElfRelocation",
     "ElfWriter",
@@ -60,14 +62,27 @@ __all__ = [
     "Symbol",
     "UsdtArg",
     "UsdtProbe",
+    "dwarf_functions",
+    "lines_to_addrs",
     "open_elf",
     "parse_usdt_args",
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name != "ElfWriter":
-        raise AttributeError(f"module 'osmia.elf' has no attribute {name!r}")
-    from ._writer import ElfWriter
+_LAZY = {
+    "DwarfParam": "_dwarf",
+    "ElfWriter": "_writer",
+    "dwarf_functions": "_dwarf",
+    "lines_to_addrs": "_dwarf",
+}
 
-    return ElfWriter
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'osmia.elf' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

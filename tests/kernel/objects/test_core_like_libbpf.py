@@ -54,7 +54,10 @@ def test_every_patched_value_is_libbpfs(
     data = compile_c(SOURCE, tmp_path)
     _, log = loadall(data)
     theirs: dict[int, int | str] = {}
-    pattern = r"relo #\d+: (?:patched insn #(\d+) \([A-Z/0-9_]+\) (?:off|imm|imm64) -?\d+ -> (-?\d+)|substituting insn #(\d+))"
+    pattern = (
+        r"relo #\d+: (?:patched insn #(\d+) \([A-Z/0-9_]+\) (?:off|imm|imm64) -?\d+ -> (-?\d+)"
+        r"|substituting insn #(\d+))"
+    )
     for patched, value, poisoned in re.findall(pattern, log):
         if patched:
             theirs[int(patched)] = int(value)
