@@ -41,6 +41,15 @@ def online_cpus() -> list[int]:
 
 def attach(program: Program, point: AttachPoint) -> Link:
     """Attach `program` to `point`. AttachError, NotSupported or PermissionDenied when it cannot be."""
+    try:
+        return _provider(point)(program, point)
+    except AttachError as error:
+        if error.errno != 24 or not syscalls.raise_open_files():
+            raise
+    return _provider(point)(program, point)
+
+
+def _provider(point: AttachPoint) -> Callable[[Program, AttachPoint], Link]:
     how = PROVIDERS.get(point.provider)
     if how is None:
         from ._attach_net import NET_PROVIDERS
@@ -52,7 +61,7 @@ def attach(program: Program, point: AttachPoint) -> Link:
             feature=f"attach {point.provider}",
             hint="attach it by hand: pin the program and use the tool that owns the hook",
         )
-    return how(program, point)
+    return how
 
 
 def _name(point: AttachPoint) -> str:
@@ -139,10 +148,11 @@ def _run_only(program: Program, point: AttachPoint) -> Link:
     return Link(point, program, "run")
 
 
-def on_event(program: Program, point: AttachPoint, events: list[int]) -> Link:
+def on_event(program: Program, point: AttachPoint, events: list[int], *, keep: bool = False) -> Link:
     """Put the program on open perf events, through links where the kernel has them (5.15), else by ioctl.
 
-    Takes the events over: they are closed when it fails.
+    Takes the events over: they are closed when it fails. The link holds its event, so our own fd can go, unless
+    `keep` asks for it: then closing the link is quick, and the event can be closed later (see `close_links`).
     """
     links: list[int] = []
     kept = events
@@ -159,7 +169,9 @@ def on_event(program: Program, point: AttachPoint, events: list[int]) -> Link:
                 kept = []
                 return Link(point, program, "event", tuple(events))
             links.append(_checked(point, link, "bpf(BPF_LINK_CREATE)"))
-        # The link holds its event: our own fd is not needed any more.
+        if keep:
+            kept = []
+            return Link(point, program, "link", tuple(links), tuple(events))
         return Link(point, program, "link", tuple(links))
     except BaseException:
         for fd in links:
@@ -290,7 +302,7 @@ def _tracepoint(program: Program, point: AttachPoint) -> Link:
     )
     if event == -2:
         _tracepoint_ids.pop((point.target, point.function), None)
-    return on_event(program, point, [_checked(point, event, "perf_event_open")])
+    return on_event(program, point, [_checked(point, event, "perf_event_open")], keep=True)
 
 
 def _raw_tracepoint(program: Program, point: AttachPoint) -> Link:
@@ -338,7 +350,7 @@ def _kprobe(program: Program, point: AttachPoint) -> Link:
         pid=-1,
         cpu=online_cpus()[0],
     )
-    return on_event(program, point, [_checked(point, event, "perf_event_open")])
+    return on_event(program, point, [_checked(point, event, "perf_event_open")], keep=True)
 
 
 def _ksyscall(program: Program, point: AttachPoint) -> Link:
@@ -373,7 +385,7 @@ def _uprobe(program: Program, point: AttachPoint) -> Link:
         where=point.offset, pid=point.pid or -1, cpu=-1 if point.pid else online_cpus()[0],
         ref_ctr=point.ref_ctr_offset,
     )  # fmt: skip
-    return on_event(program, point, [_checked(point, event, "perf_event_open")])
+    return on_event(program, point, [_checked(point, event, "perf_event_open")], keep=True)
 
 
 def _iter(program: Program, point: AttachPoint) -> Link:

@@ -1,9 +1,10 @@
 """Detach many programs without making the user wait for it.
 
-Closing a perf event on a tracepoint, kprobe or uprobe waits for an RCU grace period, some 70 ms, with a lock held:
-threads do not help (measured: 20 tracepoints take 1.5 s, 0.8 s with threads, and so does leaving it to exit). So
-past a few, the fds are left to a process that has nothing else: it holds them until we have closed ours, ends, and
-the kernel does the rest.
+A perf link is closed in two steps. Closing the link stops the program, and waits for a grace period of RCU Tasks
+Trace (some 50 ms, kernel commit ef1b808e3b7c, 6.13) that others can share: so links are closed side by side. Closing
+the event below, where it is a tracepoint, kprobe or uprobe, waits as long with a lock held: threads do not help
+(300 tracepoints take 12 s), nor does leaving it to exit. So past a few, the events are left to a process that has
+nothing else: it holds them until we have closed ours, ends, and the kernel does the rest.
 """
 
 from __future__ import annotations
@@ -14,23 +15,63 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._link import Link
 
-_SLOW = ("tracepoint", "kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
-# So many are closed at once, by ourselves: when `close` returns nothing of them is left.
-PATIENCE = 6
+# So many links and events are closed by ourselves, one after the other.
+PATIENCE = 2
+_WORKERS = 128
+# Events of these need no grace period.
+_QUICK = ("interval", "profile", "software", "hardware", "watchpoint")
 
 
 def close_links(links: list[Link]) -> None:
-    """Detach all. More than `PATIENCE` slow ones are detached in the background (their programs may run until then)."""
-    slow = [link for link in links if link.point.provider in _SLOW and link.fds]
-    keeper = -1
+    """Detach all: no program runs any more. More than `PATIENCE` perf events are closed in the background."""
+    # Before 5.15 there are no perf links: there the program runs until its event is closed.
+    slow = [link for link in links if link.events or (link.kind == "event" and link.point.provider not in _QUICK)]
     if len(slow) > PATIENCE:
-        keeper = _start_keeper([fd for link in slow for fd in link.fds])
-    try:
-        for link in links:
-            link.close()
-    finally:
-        if keeper >= 0:
-            os.close(keeper)
+        events = [fd for link in slow for fd in link.events or link.fds]
+        keeper = _start_keeper(events)
+        try:
+            left = _detach_together(slow)
+            for fd in left:
+                os.close(fd)
+        finally:
+            if keeper >= 0:
+                os.close(keeper)
+    for link in links:
+        link.close()
+
+
+def _detach_together(links: list[Link]) -> list[int]:
+    """Detach in threads; the events that are left."""
+    from _thread import allocate_lock, start_new_thread
+
+    todo = list(links)
+    left: list[int] = []
+    running = []
+
+    def work(done: object) -> None:
+        try:
+            while todo:
+                try:
+                    link = todo.pop()
+                except IndexError:
+                    return  # another thread took the last one
+                left.extend(link.detach())
+        finally:
+            done.release()  # type: ignore[attr-defined]
+
+    for _ in range(min(_WORKERS, len(todo))):
+        lock = allocate_lock()
+        lock.acquire()
+        try:
+            start_new_thread(work, (lock,))
+        except RuntimeError:  # no more threads: those that run do it, or we do
+            break
+        running.append(lock)
+    for lock in running:
+        lock.acquire()
+    for link in todo:
+        left.extend(link.detach())
+    return left
 
 
 def _start_keeper(fds: list[int]) -> int:

@@ -19,13 +19,17 @@ class Link:
     """A program attached to `point`. `fds` are BPF links or perf events; none for points that are only fired.
 
     `kind` is "link" (bpf_link), "event" (perf event with a program set by ioctl) or "run" (fired by hand).
+    `events` are perf events below the links that are slow to close: the link's end stops the program at once.
     """
 
-    def __init__(self, point: AttachPoint, program: Program, kind: str, fds: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, point: AttachPoint, program: Program, kind: str, fds: tuple[int, ...] = (), events: tuple[int, ...] = ()
+    ) -> None:
         self.point = point
         self.program = program
         self.kind = kind
         self.fds = fds
+        self.events = events
 
     @property
     def fd(self) -> int:
@@ -67,19 +71,24 @@ class Link:
             raise UsageError(f"pin {self.point.name}: perf events without a link (before Linux 5.15) cannot be pinned")
         syscalls.pin(self.fd, path)
 
-    def disable(self) -> None:
-        """Stop the program's runs; cheap, while `close` may wait for RCU. Links that cannot just stay attached."""
-        for fd in self.fds:
-            try:
-                if self.kind == "event":
+    def detach(self) -> tuple[int, ...]:
+        """Stop the program: it does not run any more. What is left to close, slowly, is returned."""
+        fds, self.fds = self.fds, ()
+        events, self.events = self.events, ()
+        if self.kind == "event":
+            for fd in fds:
+                try:
                     syscalls.perf_disable(fd)
-            except KernelError:
-                continue  # the target process has gone: nothing runs any more
+                except KernelError:
+                    continue  # the target process has gone: nothing runs any more
+            return fds
+        for fd in fds:
+            os.close(fd)
+        return events
 
     def close(self) -> None:
-        """Detach."""
-        fds, self.fds = self.fds, ()
-        for fd in fds:
+        """Detach and close; waits for RCU where perf events have to be closed (some 70 ms)."""
+        for fd in self.detach():
             os.close(fd)
 
     def __enter__(self) -> Self:

@@ -81,20 +81,19 @@ class LoadedObject:
         """Close one link."""
         self._drop([link])
 
-    def detach_all(self) -> None:
-        """Close all links; programs and maps stay."""
-        links, self.links = self.links, []
-        close_links(links)
-
     def _drop(self, links: list[Link]) -> None:
         gone = {id(link) for link in links}
         self.links = [link for link in self.links if id(link) not in gone]
         close_links(links)
 
-    def close(self) -> None:
-        """Detach everything and drop programs and maps."""
+    def detach_all(self) -> None:
+        """Detach everything; programs and maps stay. No program runs any more when it returns."""
         links, self.links = self.links, []
         close_links(links)
+
+    def close(self) -> None:
+        """Detach everything and drop programs and maps."""
+        self.detach_all()
         for program in self.programs.values():
             program.close()
         for target in self.maps.values():

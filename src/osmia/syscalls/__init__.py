@@ -89,7 +89,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._caps import CAPABILITIES, capability_names, effective_capabilities, has_capability, lockdown, sysctl
     from ._explain import explain, grant_command, needed_capability
-    from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, tracefs
+    from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, raise_open_files, tracefs
     from ._process import pidfd_open, process_read, setns, unshare
 
 # Imported on first use: not needed between start and attached.
@@ -104,6 +104,7 @@ _LAZY = {
     "kernel_version": "_host",
     "parse_cpu_list": "_host",
     "raise_memlock": "_host",
+    "raise_open_files": "_host",
     "tracefs": "_host",
     "pidfd_open": "_process",
     "process_read": "_process",
@@ -198,6 +199,7 @@ __all__ = [
     "prog_load",
     "prog_test_run",
     "raise_memlock",
+    "raise_open_files",
     "raw_tracepoint_open",
     "setns",
     "sysctl",

@@ -50,6 +50,17 @@ def raise_memlock() -> None:
         return
 
 
+def raise_open_files() -> bool:
+    """Lift the soft limit of open files to the hard one; whether it was lower."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return True
+
+
 def tracefs() -> str:
     """Directory of tracefs.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -200,20 +201,27 @@ def test_test_run_of_a_packet_program():
 
 
 def test_many_tracepoints_are_left_quickly():
-    names = [n for n in os.listdir(f"{syscalls.tracefs()}/events/syscalls") if n.startswith("sys_enter_s")][:30]
+    """Closing 300 tracepoints takes the kernel 20 s; the programs stop at once, and we do not wait for the rest."""
+    folder = f"{syscalls.tracefs()}/events/syscalls"
+    names = [name for name in sorted(os.listdir(folder)) if name.startswith("sys_")][:300]
     points = [AttachPoint("tracepoint", "count", target="syscalls", function=name) for name in names]
-    loaded = KernelTarget().load(count_object(TRACEPOINT))
-    start = time.monotonic()
-    loaded.attach_many(points)
-    attached = time.monotonic()
-    loaded.close()
-    assert attached - start < 1
-    assert time.monotonic() - attached < 1
-    # What goes on in the background ends, too.
-    end = time.monotonic() + 30
-    while any(p.name == "count" for p in list_programs()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        loaded = KernelTarget().load(count_object(TRACEPOINT))
+        start = time.monotonic()
+        loaded.attach_many(points)
+        attached = time.monotonic()
+        assert len(loaded.links) == len(points)
+        loaded.detach_all()
+        stopped = loaded.maps["counts"].lookup(bytes(4))
+        os.listdir(folder)
+        assert loaded.maps["counts"].lookup(bytes(4)) == stopped
+        loaded.close()
+        assert time.monotonic() - attached < 3
+        assert attached - start < 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_pinned_maps_are_shared(tmp_path):
