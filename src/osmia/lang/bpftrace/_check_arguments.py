@@ -30,7 +30,8 @@ def counted(st: State, e: ast.Call, row: Builtin) -> bool:
         wants = "no arguments" if not least else "one argument" if least == 1 else f"{least} arguments"
         message = f"{row.name}() requires {wants} ({given} provided)"
     elif given < least:
-        message = f"{row.name}() requires at least {'one argument' if least == 1 else f'{least} arguments'} ({given} provided)"
+        wants = "one argument" if least == 1 else f"{least} arguments"
+        message = f"{row.name}() requires at least {wants} ({given} provided)"
     else:
         message = f"{row.name}() takes up to {'one argument' if most == 1 else f'{most} arguments'} ({given} provided)"
     st.error(e.span, message, row.signature[-1])

@@ -213,7 +213,8 @@ def _find(st: State, e: ast.Call) -> ast.Expr:
     if not st.refine(slot, t, v.span):
         st.error(
             v.span,
-            f"Type mismatch for {v.name}: trying to assign value of type '{t}' when variable already has a type '{slot.type}'",
+            f"Type mismatch for {v.name}: trying to assign value of type '{t}' when variable already has a type "
+            f"'{slot.type}'",
         )
     v.type = slot.type
     return e
@@ -253,7 +254,8 @@ def _print(st: State, e: ast.Call) -> ast.Expr:
         if st.loop_depth:
             st.warn(
                 e.span,
-                "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior. The map will "
+                "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior. The "
+                "map will "
                 "likely be updated before the runtime can 'print' it.",
             )
         return e

@@ -136,7 +136,7 @@ def _temporary(st: State, e: ast.Expr, name: str) -> tuple[ast.Stmt, ast.Variabl
 
 
 def _reordered(st: State, e: ast.RecordLiteral, target: Type) -> ast.Expr | None:
-    """A record literal with its fields in the target's order. Items are still evaluated in the order they are written."""
+    """A record literal with its fields in the target's order; items are still evaluated as they are written."""
     by_name = dict(zip(e.names, e.items))
     body: list[ast.Stmt] = []
     if any(map(_has_effects, e.items)):

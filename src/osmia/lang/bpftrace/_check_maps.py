@@ -80,8 +80,8 @@ def key(st: State, m: MapState, k: ast.Expr, span: ast.Span) -> ast.Expr:
         where = st.place(m.keyed_span)
         st.error(
             span,
-            f"Argument mismatch for {m.name}: trying to access with arguments: '{settle(t)}' when map expects arguments: "
-            f"'{settle(m.key)}'",
+            f"Argument mismatch for {m.name}: trying to access with arguments: '{settle(t)}' when map expects "
+            f"arguments: '{settle(m.key)}'",
             f"{m.name} is first used at {where}" if where else "",
         )
         return k
@@ -181,8 +181,8 @@ def _can_be_value(st: State, s: ast.Assign, m: MapState, t: Type) -> bool:
             )
         st.error(
             s.span,
-            f"Map value '{t}' cannot be assigned from one map to another. The function that returns this type must be called "
-            f"directly e.g. `{m.name} = {_EXAMPLES[t.kind]};`.",
+            f"Map value '{t}' cannot be assigned from one map to another. The function that returns this type must be "
+            f"called directly e.g. `{m.name} = {_EXAMPLES[t.kind]};`.",
             hint,
         )
         return False
@@ -221,7 +221,8 @@ def _aggregate(st: State, s: ast.Assign, target: ast.MapRef) -> None:
         other = " with other buckets" if old.kind == t.kind else ""
         st.error(
             call.span,
-            f"Type mismatch for {m.name}: trying to assign value of type '{t}' when map already has a type '{old}'{other}",
+            f"Type mismatch for {m.name}: trying to assign value of type '{t}' when map already has a "
+            f"type '{old}'{other}",
             f"{m.name} got its type at {where}" if where else "",
         )
         return

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Environment(MutableData):
     """What `check` is given besides the script.
 
-    `definitions` are the script's C definitions (`cdefs.Definitions`), None when it has none. `btf` is the kernel's BTF, or a
-    function that loads it: most one-liners need no BTF, and then it is not called. `catalogue` resolves probes (`osmia.probes.Catalogue`).
+    `definitions` are the script's C definitions (`cdefs.Definitions`), None when it has none. `btf` is the kernel's BTF,
+    or a function that loads it: most one-liners need no BTF, and then it is not called. `catalogue` resolves probes
+    (`osmia.probes.Catalogue`).
     `pid` limits user probes to a process, `cpid` is the process of -c. `params` are the positional
     parameters, for `$1` in attach points. Warnings are added to `warnings`.
     """

@@ -156,8 +156,8 @@ def give(st: State, slot: ast.VariableSlot, v: ast.Expr, t: Type, span: ast.Span
         where = st.place(st.value_spans.get(id(slot)))
         st.error(
             span,
-            f"Type mismatch for {slot.name}: trying to assign value of type '{_name(settle(t))}' when variable already has a "
-            f"type '{settle(slot.type)}'",
+            f"Type mismatch for {slot.name}: trying to assign value of type '{_name(settle(t))}' when variable already "
+            f"has a type '{settle(slot.type)}'",
             f"{slot.name} got its type at {where}" if where else "",
         )
         return v

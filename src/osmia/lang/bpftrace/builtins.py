@@ -27,9 +27,10 @@ class Builtin(Data):
     """One row.
 
     `category` is builtin, function, map function (its result can only be assigned to a map) or statement.
-    `signature` lists the forms as shown in the reference. `params` describes the parameters to the checker, one word each:
-    a kind (int, string, map, key, pointer, variable, name, type, any), then "!" if it must be a literal, "?" if it may be
-    left out; "..." for any number more. `returns` is the type of the result where it is always the same.
+    `signature` lists the forms as shown in the reference. `params` describes the parameters to the checker, one
+    word each: a kind (int, string, map, key, pointer, variable, name, type, any), then "!" if it must be a literal,
+    "?" if it may be left out; "..." for any number more. `returns` is the type of the result where it is always the
+    same.
     `probes` are the probe types it can be used in, () for all; `unsafe` ones need --unsafe.
     """
 
@@ -66,8 +67,8 @@ COMM = string(16)
 _ROWS = (
     # ------------------------------------------------------------ context
     Builtin("pid", "builtin", ("uint32 pid", "uint32 pid([curr_ns|init])"),
-        "Process id (thread group id) of the running thread, as the PID namespace of the tracer sees it, or with `init` "
-        "as the initial namespace does.", "name?", UINT32),
+        "Process id (thread group id) of the running thread, as the PID namespace of the tracer sees it, or with "
+        "`init` as the initial namespace does.", "name?", UINT32),
     Builtin("tid", "builtin", ("uint32 tid", "uint32 tid([curr_ns|init])"),
         "Thread id of the running thread, as the PID namespace of the tracer sees it, or with `init` as the initial "
         "namespace does.", "name?", UINT32),
@@ -129,11 +130,11 @@ _ROWS = (
         REGISTERS),
     # ------------------------------------------------------------ stacks and symbols
     Builtin("kstack", "builtin", ("kstack_t kstack", "kstack_t kstack([mode, ][int limit])"),
-        "The kernel stack. `mode` is how it prints: `bpftrace`, `perf` or `raw`; `limit` is the number of frames, 127 if "
-        "left out.", "any? any?"),
+        "The kernel stack. `mode` is how it prints: `bpftrace`, `perf` or `raw`; `limit` is the number of frames, 127 "
+        "if left out.", "any? any?"),
     Builtin("ustack", "builtin", ("ustack_t ustack", "ustack_t ustack([mode, ][int limit])"),
-        "The user stack, by frame pointers. `mode` is `bpftrace`, `perf`, `raw` or `build_id`; `limit` is the number of "
-        "frames, 127 if left out.", "any? any?"),
+        "The user stack, by frame pointers. `mode` is `bpftrace`, `perf`, `raw` or `build_id`; `limit` is the number "
+        "of frames, 127 if left out.", "any? any?"),
     Builtin("ksym", "function", ("ksym_t ksym(uint64 addr)",), "The kernel symbol that holds an address.", "any",
         _type("ksym")),
     Builtin("usym", "function", ("usym_t usym(uint64 addr)",),
@@ -237,14 +238,16 @@ _ROWS = (
     Builtin("signal_thread", "function", ("void signal_thread(const string name)", "void signal_thread(uint32 number)"),
         "Send a signal to the running thread.", "any", NONE, SIGNAL_PROBES, unsafe=True),
     Builtin("override", "function", ("void override(uint64 value)",),
-        "Return at once from the probed function with this value, where the kernel allows error injection.", "int", NONE,
-        ("kprobe",), unsafe=True),
+        "Return at once from the probed function with this value, where the kernel allows error injection.", "int",
+        NONE, ("kprobe",), unsafe=True),
     Builtin("write_user", "function", ("bool write_user(T *to, T *from, uint32 length)",),
         "Write to the memory of the running process.", "any any int", BOOL, unsafe=True),
-    Builtin("skboutput", "function", ("uint32 skboutput(const string path, struct sk_buff *skb, uint64 length, uint64 offset)",),
+    Builtin("skboutput", "function",
+        ("uint32 skboutput(const string path, struct sk_buff *skb, uint64 length, uint64 offset)",),
         "Write a packet to a pcap file.", "string! pointer int int", UINT32, ("fentry", "fexit", "rawtracepoint")),
     Builtin("socket_cookie", "function", ("uint64 socket_cookie(struct sock *sk)",),
-        "The number by which the kernel names a socket for its whole life.", "pointer", UINT64, ("fentry", "fexit", "rawtracepoint", "iter")),
+        "The number by which the kernel names a socket for its whole life.", "pointer", UINT64,
+        ("fentry", "fexit", "rawtracepoint", "iter")),
     Builtin("unwatch", "function", ("void unwatch(uint64 addr)",), "Remove a watchpoint.", "int", NONE, mode=ASYNC),
     # ------------------------------------------------------------ compile time
     Builtin("sizeof", "function", ("uint64 sizeof(type)", "uint64 sizeof(expression)"),
@@ -258,7 +261,8 @@ _ROWS = (
     Builtin("assert_str", "function", ("void assert_str(expression)",),
         "Refuse to compile if the expression is not a string, character array or character pointer.", "any", NONE,
         mode=COMPILE),
-    Builtin("is_array", "function", ("bool is_array(expression)",), "Whether it is an array.", "any", BOOL, mode=COMPILE),
+    Builtin("is_array", "function", ("bool is_array(expression)",), "Whether it is an array.", "any", BOOL,
+        mode=COMPILE),
     Builtin("is_integer", "function", ("bool is_integer(expression)",), "Whether it is an integer.", "any", BOOL,
         mode=COMPILE),
     Builtin("is_unsigned_integer", "function", ("bool is_unsigned_integer(expression)",),
@@ -267,7 +271,8 @@ _ROWS = (
     Builtin("is_str", "function", ("bool is_str(expression)",), "Whether it is a string.", "any", BOOL, mode=COMPILE),
     Builtin("is_literal", "function", ("bool is_literal(expression)",), "Whether it is a literal.", "any", BOOL,
         mode=COMPILE),
-    Builtin("is_scalar", "function", ("bool is_scalar(map m)",), "Whether a map has no keys.", "map", BOOL, mode=COMPILE),
+    Builtin("is_scalar", "function", ("bool is_scalar(map m)",), "Whether a map has no keys.", "map", BOOL,
+        mode=COMPILE),
     Builtin("is_err", "function", ("bool is_err(void *pointer)",),
         "Whether a pointer of the kernel holds an error number.", "any", BOOL),
     Builtin("kfunc_exist", "function", ("bool kfunc_exist(const string name)",), "Whether the kernel has a kfunc.",
@@ -293,11 +298,12 @@ _ROWS = (
     Builtin("if", "statement", ("if (condition) { ... } else if (condition) { ... } else { ... }",),
         "Run the block whose condition is not 0, NULL or false. `if comptime (condition)` decides when compiling."),
     Builtin("for", "statement", ("for ($i : start..end) { ... }", "for ($kv : @map) { ... }"),
-        "Run the block for each integer from `start` up to but not including `end`, or for each entry of a map: `$kv.0` "
-        "is its key, `$kv.1` its value."),
+        "Run the block for each integer from `start` up to but not including `end`, or for each entry of a map: "
+        "`$kv.0` is its key, `$kv.1` its value."),
     Builtin("while", "statement", ("while (condition) { ... }",),
         "Repeat the block. Deprecated: the kernel must be able to see that it ends, use `for`."),
-    Builtin("unroll", "statement", ("unroll (n) { ... }",), "Repeat the block n times (1 to 100), known when compiling."),
+    Builtin("unroll", "statement", ("unroll (n) { ... }",),
+        "Repeat the block n times (1 to 100), known when compiling."),
     Builtin("let", "statement", ("let $x[: type][ = value];", "let @m = hash(max_entries);"),
         "Declare a variable with or without a type, or, outside of probes, a map with its kind (hash, lruhash, "
         "percpuhash, percpulruhash) and size."),

@@ -1,8 +1,9 @@
 """The type checker: from the expanded script to `CheckedScript`, all errors at once.
 
 Types are found by walking the whole script until nothing changes any more: each walk widens what variables and
-maps hold by what is assigned to them. When types are stable, questions about types (`sizeof`, `typeinfo`, `if comptime`) are
-answered; the branches chosen may bring new types, so inference goes on. The last walk reports errors and makes
+maps hold by what is assigned to them. When types are stable, questions about types (`sizeof`, `typeinfo`, `if
+comptime`)
+are answered; the branches chosen may bring new types, so inference goes on. The last walk reports errors and makes
 implicit conversions explicit.
 """
 
@@ -149,8 +150,8 @@ def _check_settled(st: State) -> None:
         if now != t and settle(now) != settle(t) and isinstance(operand, ast.Variable):
             st.error(
                 operand.span,
-                f"Type mismatch for {operand.name}: its type was used (by sizeof, typeinfo, ...) as '{settle(t)}' and cannot "
-                f"become '{settle(now)}'",
+                f"Type mismatch for {operand.name}: its type was used (by sizeof, typeinfo, ...) as '{settle(t)}' "
+                f"and cannot become '{settle(now)}'",
                 "declare it with its final type",
             )
     st.quiet -= 1
