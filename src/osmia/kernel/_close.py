@@ -27,10 +27,10 @@ def close_links(links: list[Link]) -> None:
     # Before 5.15 there are no perf links: there the program runs until its event is closed.
     slow = [link for link in links if link.events or (link.kind == "event" and link.point.provider not in _QUICK)]
     if len(slow) > PATIENCE:
-        events = [fd for link in slow for fd in link.events or link.fds]
-        keeper = _start_keeper(events)
+        # In this order: a process that is forked earlier would hold the links, too.
+        left = _detach_together(slow)
+        keeper = _start_keeper(left)
         try:
-            left = _detach_together(slow)
             for fd in left:
                 os.close(fd)
         finally:
