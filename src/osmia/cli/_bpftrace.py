@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import UsageError
+from ..errors import NotSupported, UsageError
 from ._engine import RunOptions, parse_pid, read_script, split_parameters
 from ._options import Option, Parsed, help_lines, parse
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = "v0.26.0"  # the version whose language and output this face has
-MODES = ("codegen", "compiler-bench", "bench", "test", "format")
+MODES = ("codegen", "bench", "test", "format")
 
 OPTIONS = (
     Option(("-e", "--execute"), "execute this program", "PROGRAM"),
@@ -37,16 +37,15 @@ OPTIONS = (
     Option(("--traceable-functions",), "accepted; the kernel's own list is used", "FILE"),
     Option(("--unsafe",), "allow what changes the system"),
     Option(("--no-feature",), "do without these features", "FEATURES", many=True),
-    Option(("--mode",), "codegen, compiler-bench, bench, test or format", "MODE", MODES),
+    Option(("--mode",), "codegen, bench or test", "MODE", MODES),
     Option(("--test",), "run test: probes"),
     Option(("--bench",), "run bench: probes"),
-    Option(("--fmt",), "print the program, formatted"),
+    Option(("--fmt",), hidden=True),
     Option(("--probe-filter",), "only probes whose name matches", "REGEX"),
     Option(("--dry-run",), "attach everything, then end"),
     Option(("-d", "--debug"), "show a stage of compilation", "STAGE", many=True),
     Option(("--verify-llvm-ir",), "accepted; the IR is always verified"),
     Option(("--emit-elf",), "write the object file", "FILE"),
-    Option(("--emit-llvm",), "write the LLVM IR", "FILE"),
     Option(("--dwarf-pid",), hidden=True, value="PID", many=True),
     Option(("-b", "--btf"), hidden=True),
     Option(("--no-cache",), "compile, even if the program was compiled before"),
@@ -105,7 +104,7 @@ def _run(args: Parsed) -> int:
     name, script, words = script_of(args)
     mode = args.text("mode")
     if args.has("fmt") or mode == "format":
-        return _format(name, script, args.text("output"))
+        raise NotSupported("format a script: osmia only shows its tree (osmia trace -d ast)", feature="--fmt")
     params, named = split_parameters(words)
     if args.has("emit_elf") or mode == "codegen":
         return _build(name, script, params, named, args)
@@ -157,23 +156,8 @@ def _build(name: str, script: str, params: tuple[str, ...], named: dict[str, str
 
     obj = _api.compile(script, name=name, params=params, options=named, unsafe=args.has("unsafe"), cache=False)
     if args.has("emit_elf"):
-        from ..objects import write_elf  # type: ignore[attr-defined,unused-ignore]
+        from ..objects import write_elf
 
         with open(args.text("emit_elf"), "wb") as f:
             f.write(write_elf(obj))
-    return 0
-
-
-def _format(name: str, script: str, output: str) -> int:
-    from ..lang.bpftrace import format_script  # type: ignore[attr-defined,unused-ignore]
-
-    text = format_script(script, name=name)
-    if not output:
-        sys.stdout.write(text)
-        return 0
-    import os
-
-    with open(output + ".new", "w", encoding="utf-8") as f:
-        f.write(text)
-    os.replace(output + ".new", output)
     return 0

@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
     out = args.text("output") or (os.path.splitext(os.path.basename(name))[0] if name != "stdin" else "a") + ".bpf.o"
     params, named = split_parameters(words)
     from .. import _api
-    from ..objects import write_elf  # type: ignore[attr-defined,unused-ignore]
+    from ..objects import write_elf
 
     more = {"portable": True} if args.has("portable") else {}
     obj = _api.compile(

@@ -1,0 +1,30 @@
+"""What the public packages export is a promise: a change here is a change of the API."""
+
+from __future__ import annotations
+
+import osmia
+import osmia.session
+import osmia.sinks
+
+
+def test_osmia() -> None:
+    assert osmia.__all__ == ["OsmiaError", "Trace", "__version__", "compile", "load", "trace"]
+    assert dir(osmia) == osmia.__all__
+    for name in osmia.__all__:
+        assert getattr(osmia, name)
+
+
+def test_session() -> None:
+    events = {"Attached", "BenchResult", "Cat", "Ended", "Event", "Join", "Lost", "MapSnapshot", "Message", "Print",
+              "Printf", "RuntimeFault", "System", "TestResult", "Text", "Time"}  # fmt: skip
+    values = {"Array", "Enum", "Histogram", "Pointer", "Record", "Stack", "Stats", "TimeSeries"}
+    others = {"Child", "MapView", "Session", "escape_bytes", "render", "run_benches", "run_tests"}
+    assert set(osmia.session.__all__) == events | values | others
+    for name in osmia.session.__all__:
+        assert getattr(osmia.session, name).__doc__
+
+
+def test_sinks() -> None:
+    assert osmia.sinks.__all__ == ["JsonSink", "TextSink"]
+    for name in osmia.sinks.__all__:
+        assert getattr(osmia.sinks, name).__doc__
