@@ -362,6 +362,7 @@ def _ksyscall(program: Program, point: AttachPoint) -> Link:
 
 def _uprobe(program: Program, point: AttachPoint) -> Link:
     is_return = point.provider == "uretprobe"
+    point = _with_offsets(point)
     if point.offsets:
         fd = syscalls.link_uprobe_multi(
             program.fd, path=point.target, offsets=point.offsets, ref_ctr_offsets=point.ref_ctr_offsets,
@@ -386,6 +387,28 @@ def _uprobe(program: Program, point: AttachPoint) -> Link:
         ref_ctr=point.ref_ctr_offset,
     )  # fmt: skip
     return on_event(program, point, [_checked(point, event, "perf_event_open")], keep=True)
+
+
+def _with_offsets(point: AttachPoint) -> AttachPoint:
+    """File offsets of functions that are given by name only, as in section names of objects built from C."""
+    if point.offset or point.offsets or point.provider == "usdt" or not (point.function or point.functions):
+        return point
+    from ..elf import open_elf
+
+    offsets: list[int] = []
+    with open_elf(point.target) as file:
+        for name in point.functions or (point.function,):
+            name, _, extra = name.partition("+")
+            symbol = file.find_symbol(name)
+            if symbol is None:
+                raise AttachError(
+                    f"attach {_name(point)}: {point.target} has no function {name!r}",
+                    probe=_name(point),
+                    errno=2,
+                    hint=f"osmia list 'uprobe:{point.target}:*'",
+                )
+            offsets.append(file.addr_to_offset(symbol.value) + int(extra or "0", 0))
+    return point.replace(offsets=tuple(offsets)) if point.functions else point.replace(offset=offsets[0])
 
 
 def _iter(program: Program, point: AttachPoint) -> Link:

@@ -110,6 +110,16 @@ def test_uprobe_counts_calls_of_this_process(provider, multi):
         assert count(loaded) == 50
 
 
+def test_uprobe_by_name():
+    path, _ = libc_offset("getppid")
+    with KernelTarget().load(count_object(2)) as loaded:
+        loaded.attach(AttachPoint("uprobe", "count", target=path, pid=os.getpid(), function="getppid"))
+        ctypes.CDLL(None).getppid()
+        assert count(loaded) == 1
+        with pytest.raises(AttachError, match="has no function 'no_such'"):
+            loaded.attach(AttachPoint("uprobe", "count", target=path, function="no_such"))
+
+
 def test_uprobe_takes_a_cookie():
     path, offset = libc_offset("getppid")
     point = AttachPoint("uprobe", "count", target=path, pid=os.getpid(), offset=offset, cookie=42)
