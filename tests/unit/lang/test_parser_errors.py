@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from osmia.errors import SourceError
@@ -128,3 +130,22 @@ def test_long_scripts_need_no_depth():
     assert len(parse(Source("stdin", probes)).probes) == 2000
     body = "begin { " + "$x = 1; " * 20000 + "}"
     assert len(parse(Source("stdin", body)).probes[0].body) == 20000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "k:f /1 {}; " * 3000,
+        "k:f /1 {} .x " * 3000,
+        "begin { $x = ; }\n" * 20000,
+        "x ; " * 20000,
+        "begin { $x = " + "sizeof(typeof(" * 35 + "$a" + ")+1)" * 35 + "; }",
+        "begin { $x = " + "(typeof(" * 35 + "1" + ")+1" * 35 + "; }",
+        'a:"' * 20000,
+        "#if 1\n" * 5000 + "begin {",
+    ],
+)
+def test_hostile_scripts_take_no_time(text):
+    start = time.process_time()
+    assert 0 < len(errors(text)) <= 110
+    assert time.process_time() - start < 5

@@ -11,7 +11,7 @@ from ...errors import SourceError
 from . import ast
 from .checked import Source
 from .cpreprocess import ConstantError, Preprocessor, evaluate
-from .expressions import C_WORDS, MAX_HEIGHT, MAX_SUFFIXES, ExpressionParser, SyntaxProblem, is_higher
+from .expressions import C_WORDS, MAX_ERRORS, MAX_HEIGHT, MAX_SUFFIXES, ExpressionParser, SyntaxProblem, is_higher
 from .types import BOOL, INT8, UINT8, VOID, StructDef, StructField, Type, pointer, string
 
 TYPE_CHECKING = False
@@ -131,7 +131,7 @@ class _Reader(ExpressionParser):
         """Read the declarations of one text."""
         self.source = source
         self.enter(tokens)
-        while self.kind != "eof":
+        while self.kind != "eof" and len(self.errors) < MAX_ERRORS:
             if self.kind == ";":
                 self.advance()
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..._data import Data
 from . import ast
 from .checked import Source
-from .expressions import MAX_HEIGHT, ExpressionParser, SyntaxProblem, is_higher
+from .expressions import MAX_ERRORS, MAX_HEIGHT, ExpressionParser, SyntaxProblem, is_higher
 from .lexer import compile_pattern, diagnostic, lex_all
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...errors import Diagnostic
     from .lexer import Token
 
-MAX_TOKENS = 200_000  # of one expanded text: macros that double each other would fill the memory
+MAX_TOKENS = 50_000  # of one expanded text: macros that double each other would fill the memory
 MAX_INCLUDES = 32  # files inside of files
 MAX_FILE = 4 << 20  # bytes of a header
 _NOISE = compile_pattern(r"""(?s)"(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?|//[^\n]*+|/\*.*?(?:\*/|\Z)""")
@@ -72,7 +72,7 @@ class Preprocessor:
         self.macros: dict[str, Macro] = {}
         self.errors: list[Diagnostic] = []
         self.seen: set[str] = set()  # files with #pragma once
-        # (this branch is active, some branch was active, the directive) for each open #if
+        # (this branch and those around it are active, some branch was active, the directive) for each open #if
         self.conditions: list[tuple[bool, bool, str]] = []
         self.depth = 0
         if have_btf:
@@ -82,11 +82,12 @@ class Preprocessor:
         self.macros[name] = Macro(name, params, text, tuple(lex_all(text)[:-1]))
 
     def error(self, source: Source, start: int, end: int, message: str, hint: str = "") -> None:
-        self.errors.append(diagnostic(source, start, end, message, hint))
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(diagnostic(source, start, end, message, hint))
 
     @property
     def active(self) -> bool:
-        return all(c[0] for c in self.conditions)
+        return self.conditions[-1][0] if self.conditions else True
 
     def feed(self, source: Source, text: str, base: int, file_dir: str) -> None:
         """Process `text`, which stands at offset `base` of `source`."""
@@ -154,7 +155,7 @@ class Preprocessor:
         if word == "endif":
             return
         if word == "else":
-            self.conditions.append((not taken, True, opened))
+            self.conditions.append((self.active and not taken, True, opened))
         else:
             value = not taken and self.active and self.holds(source, "if", rest, start, end)
             self.conditions.append((value, taken or value, opened))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...errors import Diagnostic, SourceError
 from . import ast
 from .checked import Source
-from .expressions import MAX_HEIGHT, is_higher
+from .expressions import MAX_ERRORS, MAX_HEIGHT, is_higher
 from .lexer import MAX_UINT64, compile_pattern, diagnostic, parse_integer
 from .parser import as_statement
 from .types import INT64, UINT64
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Macros that call each other twice double the tree at every level.
 MAX_EXPANSIONS = 10_000
-MAX_COPIED = 300_000  # nodes of one probe
+MAX_COPIED = 50_000  # nodes of one probe
 MAX_MACROS = 32  # macros inside of macros
 _MAX_EXPANDED = MAX_HEIGHT + 40
 _PARAM = compile_pattern(r"""("(?:[^"\\]|\\.)*+"?)|\$([A-Za-z0-9_]*+)""")
@@ -103,7 +103,8 @@ class _Expander:
         self.depth = 0
 
     def error(self, span: Span, message: str, hint: str = "") -> None:
-        self.errors.append(diagnostic(self.sources[span.source], span.start, span.end, message, hint))
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(diagnostic(self.sources[span.source], span.start, span.end, message, hint))
 
     def run(self) -> None:
         script = self.script

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # frames a level, and Python allows 1000 frames in all.
 MAX_NESTING = 80
 MAX_HEIGHT = 120
+MAX_ERRORS = 100  # nobody reads more, and each costs a look for its line
 MAX_SUFFIXES = 16  # `*` and `[n]` of one type
 
 BINARY = {
@@ -238,14 +239,15 @@ class ExpressionParser:
             return None
         word = self.tok[1]
         if word == "typeof" and self.peek() == "(":
-            at = self.at
+            # No way back: parsing what is inside once more at every level would take 2^levels.
             found = self.typeof()
             suffixes = self.type_suffixes()
-            if suffixes is not None and self.kind == terminator:
-                found.suffixes = [*found.suffixes, *suffixes]
-                return found
-            self.seek(at)
-            return None
+            if suffixes is None or self.kind != terminator:
+                raise self.fail(
+                    f"expected '{terminator}'", "typeof() stands for a type: it can be cast to and measured"
+                )
+            found.suffixes = [*found.suffixes, *suffixes]
+            return found
         if word in VALUES or is_argument(word):
             return None
         at, start = self.at, self.tok[2]
@@ -447,6 +449,8 @@ class ExpressionParser:
             found: ast.Expr | None = special(self)
             if found is not None:
                 return found
+        if text == "typeof" and self.peek() == "(":
+            raise self.fail("expected expression", "typeof() stands for a type: it can be cast to and measured")
         self.advance()
         if self.kind == "(":
             return self.call(text, start)

@@ -98,8 +98,8 @@ def lex_region(text: str, pos: int, *, predicate: bool = False, stop: str = "}")
                     predicate = False
             elif value == "}":
                 depth -= 1
-                if depth <= 0 and not predicate:
-                    start, end = found.span(index)
+                start, end = found.span(index)
+                if depth <= 0 and (not predicate or not _goes_on(text, end)):
                     add((kind, value, start, end))
                     add(("eof", "", end, end))
                     return out
@@ -116,6 +116,12 @@ def lex_region(text: str, pos: int, *, predicate: bool = False, stop: str = "}")
         if index == 10:
             break
     return out
+
+
+def _goes_on(text: str, pos: int) -> bool:
+    """Whether an expression can go on behind a block: it was part of the predicate, not a body without its `/`."""
+    pos = skip_blank(text, pos)
+    return text[pos : pos + 1] in tuple("/=!<>+-*%&|^?:),.[")
 
 
 def lex_all(text: str, pos: int = 0) -> list[Token]:

@@ -6,7 +6,7 @@ from ...errors import SourceError
 from . import ast
 from .ast import Span
 from .checked import Source
-from .expressions import MAX_HEIGHT, TAGS, ExpressionParser, SyntaxProblem, is_higher
+from .expressions import MAX_ERRORS, MAX_HEIGHT, TAGS, ExpressionParser, SyntaxProblem, is_higher
 from .lexer import attach_end, c_chunk_end, compile_pattern, lex_region, skip_blank
 
 TYPE_CHECKING = False
@@ -94,6 +94,8 @@ class Parser(ExpressionParser):
             except SyntaxProblem:
                 self.depth = depth
                 value = None
+                if len(self.errors) >= MAX_ERRORS:
+                    raise
                 self.recover(at)
         self.advance()
         self.depth = depth - 1
@@ -402,7 +404,7 @@ class Parser(ExpressionParser):
         phase = 0  # 0: C definitions, 1: config and imports, 2: the rest
         while True:
             self.pos = skip_blank(text, self.pos)
-            if self.pos >= len(text):
+            if self.pos >= len(text) or len(self.errors) >= MAX_ERRORS:
                 return out
             if text[self.pos] == ";":
                 self.pos += 1
