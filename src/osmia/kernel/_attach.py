@@ -71,7 +71,7 @@ def _name(point: AttachPoint) -> str:
 def attach_error(point: AttachPoint, errno: int, operation: str) -> OsmiaError:
     """Why attaching failed, in plain words."""
     if errno in (1, 13):
-        denied = syscalls.explain(operation, errno, "", "CAP_PERFMON")
+        denied = syscalls.explain(operation, errno, "", _CAPABILITY.get(point.provider, "CAP_PERFMON"))
         assert isinstance(denied, PermissionDenied)
         cause = denied.message.partition(": ")[2]
         return PermissionDenied(
@@ -88,6 +88,11 @@ def attach_error(point: AttachPoint, errno: int, operation: str) -> OsmiaError:
     )
 
 
+# What attaching needs where it is not CAP_PERFMON. Uprobes change the text of processes of others.
+_CAPABILITY = {
+    "uprobe": "CAP_SYS_ADMIN", "uretprobe": "CAP_SYS_ADMIN", "usdt": "CAP_SYS_ADMIN", "xdp": "CAP_NET_ADMIN",
+    "tc": "CAP_NET_ADMIN", "tcx": "CAP_NET_ADMIN", "cgroup": "CAP_NET_ADMIN", "cgroup_skb": "CAP_NET_ADMIN",
+}  # fmt: skip
 _NO_FUNCTION = (
     "the kernel has no such function that can be probed",
     "osmia list finds the name; inlined functions have none",

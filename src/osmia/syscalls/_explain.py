@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import KernelError, PermissionDenied
-from ._caps import effective_capabilities, lockdown
+from ._caps import effective_capabilities, lockdown, sysctl
 
 _COMMON = {
     1: "operation not permitted",
@@ -57,8 +57,11 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
     wanted = capability or needed_capability(operation)
     held = effective_capabilities()
     if "CAP_SYS_ADMIN" not in held and wanted not in held:
+        # Where the sysctl is 0, some maps and socket filters need no capability at all.
+        disabled = sysctl("kernel.unprivileged_bpf_disabled") if wanted == "CAP_BPF" else 0
+        also = f", and kernel.unprivileged_bpf_disabled is {disabled}" if disabled else ""
         return PermissionDenied(
-            f"call {what}: {wanted} is missing",
+            f"call {what}: {wanted} is missing{also}",
             capability=wanted,
             errno=errno,
             operation=operation,
@@ -73,11 +76,12 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
             operation=operation,
             hint="lockdown comes from secure boot or the boot option lockdown=; boot with lockdown=none",
         )
-    # Both capabilities can be held in a user namespace of a container and still not count for bpf(2).
-    missing = next((c for c in ("CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN") if c not in held), "")
+    # What was asked for is held. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, not for CAP_NET_ADMIN.
+    missing = next((c for c in ("CAP_SYS_ADMIN", "CAP_NET_ADMIN") if c not in held), "")
     if missing:
         cause, hint = f"{missing} is missing", f"run it with sudo, or grant it: {grant_command(missing)}"
     elif _in_user_namespace():
+        # They can be held in the user namespace of a container, and do not count for bpf(2) there.
         cause, hint = "capabilities of a user namespace do not count", "run it in the initial user namespace"
     else:
         cause = "denied although all capabilities are held"

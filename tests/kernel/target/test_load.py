@@ -218,7 +218,7 @@ def test_many_tracepoints_are_left_quickly():
         os.listdir(folder)
         assert loaded.maps["counts"].lookup(bytes(4)) == stopped
         loaded.close()
-        assert time.monotonic() - attached < 3
+        assert time.monotonic() - attached < 10  # 0.2 s here, 5 s in an emulated guest
         assert attached - start < 10
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
