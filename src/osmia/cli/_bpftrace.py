@@ -93,10 +93,10 @@ def run(argv: Sequence[str]) -> int:
         from ._list import list_for_bpftrace
 
         return list_for_bpftrace(args)
-    return _run(args)
+    return _run(args, argv)
 
 
-def _run(args: Parsed) -> int:
+def _run(args: Parsed, argv: Sequence[str]) -> int:
     from ._trace import Script, compile_and_run
 
     if not args.text("execute") and not args.arguments:
@@ -108,7 +108,7 @@ def _run(args: Parsed) -> int:
     params, named = split_parameters(words)
     if args.has("emit_elf") or mode == "codegen":
         return _build(name, script, params, named, args)
-    _set_comm("bpftrace")
+    _set_comm("bpftrace", argv)
     options = RunOptions(
         format=args.text("format", "text"),
         output_file=args.text("output"),
@@ -142,11 +142,20 @@ def script_of(args: Parsed) -> tuple[str, str, list[str]]:
     return "stdin" if path == "-" else path, read_script(path), args.arguments[1:]
 
 
-def _set_comm(name: str) -> None:
-    """The process's name, which scripts see as `comm` in begin and end."""
+def _set_comm(name: str, argv: Sequence[str]) -> None:
+    """Be found as `name`: scripts see it as `comm` in begin and end, `pidof` and `ps` in the command line."""
+    line = "\0".join([name, *argv, ""]).encode("utf-8", "surrogateescape")
     try:
         with open("/proc/self/comm", "w") as f:
             f.write(name)
+        with open("/proc/self/stat") as f:
+            numbers = f.read().rpartition(")")[2].split()
+        # arg_start and arg_end, fields 48 and 49 of proc_pid_stat(5). The interpreter has its own copy of them.
+        start, end = int(numbers[45]), int(numbers[46])
+        if start and len(line) <= end - start:
+            with open("/proc/self/mem", "r+b", buffering=0) as memory:
+                memory.seek(start)
+                memory.write(line.ljust(end - start, b"\0"))
     except OSError:
         return  # a name is all that is lost
 

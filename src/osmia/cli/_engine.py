@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 
 from .._data import Data
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..objects import Object
     from ..session import Event
 
+SIGINT, SIGTERM = 2, 15
 # Set by bpftrace's test engine: this very line on stdout says that probes are attached.
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 
@@ -61,6 +63,9 @@ def run_object(obj: Object, options: RunOptions) -> int:
 def _run(obj: Object, options: RunOptions, out: Output) -> int:
     from ..kernel import KernelTarget
 
+    # The session catches these while it runs. What comes after it, while the process ends, must not kill it.
+    _signal.signal(SIGINT, _signal.SIG_IGN)
+    _signal.signal(SIGTERM, _signal.SIG_IGN)
     sink = make_sink(options, out)
     session = Session(
         obj,
