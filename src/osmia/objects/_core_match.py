@@ -145,8 +145,17 @@ def fields_compatible(local: Btf, a: int, target: Btf, b: int) -> bool:
     return False
 
 
-def types_compatible(local: Btf, a: int, target: Btf, b: int, depth: int = _DEPTH) -> bool:
-    """Whether the target has the type: the same kind, and below pointers, arrays and prototypes the same kinds."""
+def types_compatible(
+    local: Btf, a: int, target: Btf, b: int, depth: int = _DEPTH, seen: set[tuple[int, int]] | None = None
+) -> bool:
+    """Whether the target has the type: the same kind, and below pointers, arrays and prototypes the same kinds.
+
+    `seen` holds pairs that were looked at or are being: what differs ends the search, so the rest can count as equal.
+    """
+    seen = set() if seen is None else seen
+    if (a, b) in seen:
+        return True
+    seen.add((a, b))
     x, y = local.type(local.resolve(a)), target.type(target.resolve(b))
     if x.kind in ENUMS and y.kind in ENUMS:
         return True
@@ -155,10 +164,10 @@ def types_compatible(local: Btf, a: int, target: Btf, b: int, depth: int = _DEPT
     if x.kind == KIND_INT:
         return not x.bit_offset and not y.bit_offset
     if x.kind in (KIND_PTR, KIND_ARRAY):
-        return types_compatible(local, x.type_id, target, y.type_id, depth - 1)
+        return types_compatible(local, x.type_id, target, y.type_id, depth - 1, seen)
     if x.kind == KIND_FUNC_PROTO:
         return len(x.params) == len(y.params) and all(
-            types_compatible(local, p, target, q, depth - 1) for p, q in _signature(x, y)
+            types_compatible(local, p, target, q, depth - 1, seen) for p, q in _signature(x, y)
         )
     return True
 
@@ -167,34 +176,48 @@ def _signature(x: BtfType, y: BtfType) -> list[tuple[int, int]]:
     return [(x.type_id, y.type_id), *((p.type_id, q.type_id) for p, q in zip(x.params, y.params))]
 
 
-def types_match(local: Btf, a: int, target: Btf, b: int, behind: bool = False, depth: int = _DEPTH) -> bool:
+def types_match(
+    local: Btf,
+    a: int,
+    target: Btf,
+    b: int,
+    behind: bool = False,
+    depth: int = _DEPTH,
+    seen: set[tuple[int, int, bool]] | None = None,
+) -> bool:
     """Whether the types are the same as far as the program's goes: names, members, sizes of integers.
 
-    Structs `behind` a pointer are compared by name and kind.
+    Structs `behind` a pointer are compared by name and kind. `seen` as in `types_compatible`.
     """
+    seen = set() if seen is None else seen
+    if (a, b, behind) in seen:
+        return True
+    seen.add((a, b, behind))
     x, y = local.type(local.resolve(a)), target.type(target.resolve(b))
     if depth <= 0 or essential(x.name) != essential(y.name):
         return False
     if x.kind in ENUMS:
         return y.kind in ENUMS and {v.name for v in x.values} <= {v.name for v in y.values}
     if x.kind in COMPOSITE or x.kind == KIND_FWD:
-        return _composites_match(local, x, target, y, behind, depth)
+        return _composites_match(local, x, target, y, behind, depth, seen)
     if x.kind != y.kind:
         return False
     if x.kind == KIND_INT:
         return (x.size, x.signed) == (y.size, y.signed)
     if x.kind == KIND_PTR:
-        return types_match(local, x.type_id, target, y.type_id, True, depth - 1)
+        return types_match(local, x.type_id, target, y.type_id, True, depth - 1, seen)
     if x.kind == KIND_ARRAY:
-        return x.count == y.count and types_match(local, x.type_id, target, y.type_id, behind, depth - 1)
+        return x.count == y.count and types_match(local, x.type_id, target, y.type_id, behind, depth - 1, seen)
     if x.kind == KIND_FUNC_PROTO:
         return len(x.params) == len(y.params) and all(
-            types_match(local, p, target, q, behind, depth - 1) for p, q in _signature(x, y)
+            types_match(local, p, target, q, behind, depth - 1, seen) for p, q in _signature(x, y)
         )
     return x.size == y.size
 
 
-def _composites_match(local: Btf, x: BtfType, target: Btf, y: BtfType, behind: bool, depth: int) -> bool:
+def _composites_match(
+    local: Btf, x: BtfType, target: Btf, y: BtfType, behind: bool, depth: int, seen: set[tuple[int, int, bool]]
+) -> bool:
     def union(t: BtfType) -> bool:
         return t.flag if t.kind == KIND_FWD else t.kind == KIND_UNION
 
@@ -206,7 +229,8 @@ def _composites_match(local: Btf, x: BtfType, target: Btf, y: BtfType, behind: b
         return False
     theirs = {m.name: m.type_id for m in y.members}
     return all(
-        m.name in theirs and types_match(local, m.type_id, target, theirs[m.name], False, depth - 1) for m in x.members
+        m.name in theirs and types_match(local, m.type_id, target, theirs[m.name], False, depth - 1, seen)
+        for m in x.members
     )
 
 

@@ -23,7 +23,7 @@ _ATTRIBUTES = {
     "type": "type", "max_entries": "max_entries", "map_flags": "flags", "key_size": "key_size",
     "value_size": "value_size", "pinning": "pinning", "numa_node": "numa_node", "map_extra": "map_extra",
 }  # fmt: skip
-_LIMIT = 1 << 30
+LIMIT = 1 << 26  # bytes of one data section: what a damaged header may make us allocate
 
 
 class MapTable:
@@ -46,6 +46,8 @@ class MapTable:
         for section in self.file.sections:
             if _is_data(section):
                 self._data(section)
+        if kconfig_size > LIMIT:
+            raise ObjectError(f"read object: section .kconfig claims {kconfig_size} bytes")
         if kconfig_size:
             self.specs.append(self._array(".kconfig", bytes(kconfig_size), frozen=True))
         return self.specs
@@ -56,7 +58,7 @@ class MapTable:
         return MapSpec(name, ARRAY, 4, len(contents), 1, flags, value_type=value_type, contents=contents, frozen=frozen)
 
     def _data(self, section: Section) -> None:
-        if section.size > _LIMIT:
+        if section.size > LIMIT:
             raise ObjectError(f"read object: section {section.name!r} claims {section.size} bytes")
         contents = section.data or bytes(section.size)
         spec = self._array(section.name, contents, section.name.startswith(".rodata"))

@@ -17,6 +17,7 @@ from ..btf import (
 from ..btf import LineInfo as ExtLine
 from ..errors import ObjectError
 from ._btf_edit import LINKAGE_EXTERN, LINKAGE_GLOBAL, STAND_IN, BtfEditor, pack_btf
+from ._read_maps import LIMIT
 from ._spec import Function, MapSpec
 
 _ENTRIES = (("max_entries", "max_entries"), ("flags", "map_flags"), ("pinning", "pinning"),
@@ -40,8 +41,13 @@ class BtfWriter:
             missing = [name for name, _ in specs if name not in places]
             if missing:
                 raise ObjectError(f"write object: its BTF has a section .maps without {missing[0]!r}")
-            return {name: places[name] for name, _ in specs}, section.size
-        entries, offsets, end = [], {}, 0
+            offsets = {name: places[name] for name, _ in specs}
+            sane = len({*offsets.values()}) == len(offsets) and max(offsets.values()) < section.size <= LIMIT
+            if not sane:
+                raise ObjectError("write object: its BTF places maps wrongly in the section .maps")
+            return offsets, section.size
+        entries, end = [], 0
+        offsets = {}
         for name, spec in specs:
             definition, size = self._definition(spec)
             offsets[name] = end
