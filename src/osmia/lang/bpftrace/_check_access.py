@@ -85,6 +85,8 @@ ARGUMENT: Callable[[State, ast.Member], StructField | None] = _no_argument
 def _field_type(st: State, owner: Type, field: StructField, space: str) -> Type:
     """The type of a field of an object in `space`; pointers in user memory point to user memory."""
     t = field.type
+    if field.data_loc:
+        return t  # what the word points to lies in kernel memory wherever the record is
     origin = owner.mode if space == BPF else space
     if t.kind == "pointer":
         return t.replace(space=USER) if origin == USER and t.space != USER else t

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Environment(MutableData):
     """What `check` is given besides the script.
 
-    `definitions` are the script's C definitions (`cdefs.Definitions`), None when it has none. `btf` is the kernel's BTF,
+    `definitions` are the C definitions (`cdefs.Definitions`), None when it has none. `btf` is the kernel's BTF,
     or a function that loads it: most one-liners need no BTF, and then it is not called. `catalogue` resolves probes
     (`osmia.probes.Catalogue`).
     `pid` limits user probes to a process, `cpid` is the process of -c. `params` are the positional

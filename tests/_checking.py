@@ -1,0 +1,82 @@
+"""Check one script with a catalogue of our own: the machine does not matter."""
+
+from __future__ import annotations
+
+import pytest
+
+from osmia.errors import SourceError
+from osmia.lang.bpftrace import ast
+from osmia.lang.bpftrace.cdefs import read
+from osmia.lang.bpftrace.check import Environment, check
+from osmia.lang.bpftrace.checked import CheckedScript, Config, Source
+from osmia.lang.bpftrace.expand import expand
+from osmia.lang.bpftrace.parser import parse
+from osmia.probes import Arg, Match, ProbeSpec, TracepointField
+
+OPENAT = (
+    TracepointField("__syscall_nr", "int", 8, 4, True),
+    TracepointField("dfd", "int", 16, 8, False),
+    TracepointField("filename", "const char *", 24, 8, False),
+)
+SWITCH = (
+    TracepointField("prev_comm", "char", 8, 16, False, 16),
+    TracepointField("prev_state", "long", 32, 8, True),
+    TracepointField("skbaddr", "void *", 40, 8, False),
+    TracepointField("name", "char", 48, 4, False, -1, "data_loc"),
+)
+EVENTS = {"syscalls:sys_enter_openat": OPENAT, "sched:sched_switch": SWITCH, "sched:sched_other": SWITCH}
+
+
+class Probes:
+    """A catalogue whose tracepoints are EVENTS; every other probe exists."""
+
+    btf = None
+
+    def match(self, spec: ProbeSpec) -> list[Match]:
+        if spec.provider != "tracepoint":
+            return [Match(spec, spec.name, spec.target, spec.function, spec.namespace)]
+        head = spec.function.rstrip("*")
+        wanted = [e for e in EVENTS if e.startswith(f"{spec.target}:{head}")] if spec.function.endswith("*") else [
+            e for e in EVENTS if e == f"{spec.target}:{spec.function}"
+        ]  # fmt: skip
+        return [Match(spec, "tracepoint:" + e, *e.split(":")) for e in wanted]
+
+    def describe_args(self, match: Match) -> list[Arg]:
+        fields = EVENTS.get(f"{match.target}:{match.function}", ())
+        return [Arg(f.name, f.type, i, f.offset, f.size, f.signed, field=f) for i, f in enumerate(fields)]
+
+
+def run(script: str, *, config: Config | None = None, unsafe: bool = False, btf: object = None) -> CheckedScript:
+    checked, _ = run_with_warnings(script, config=config, unsafe=unsafe, btf=btf)
+    return checked
+
+
+def run_with_warnings(
+    script: str, *, config: Config | None = None, unsafe: bool = False, btf: object = None
+) -> tuple[CheckedScript, list[str]]:
+    sources = [Source("stdin", script)]
+    tree = parse(sources[0])
+    definitions = read(tree.definitions, sources)
+    expand(tree, sources)
+    env = Environment(sources, definitions, btf, Probes(), config or Config(), unsafe=unsafe)
+    checked = check(tree, env)
+    return checked, [w.message for w in env.warnings]
+
+
+def errors(script: str, **options: object) -> list[str]:
+    """The messages of a script that must not pass."""
+    with pytest.raises(SourceError) as caught:
+        run(script, **options)  # type: ignore[arg-type]
+    return [d.message for d in caught.value.diagnostics]
+
+
+def body(script: str, **options: object) -> list[ast.Stmt]:
+    """The statements of the first probe."""
+    return run(script, **options).probes[0].body  # type: ignore[arg-type]
+
+
+def value_of(script: str, **options: object) -> ast.Expr:
+    """The value that the last statement of the first probe assigns."""
+    last = body(script, **options)[-1]
+    assert isinstance(last, ast.Assign)
+    return last.value
