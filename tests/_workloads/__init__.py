@@ -36,7 +36,11 @@ class Workload:
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
         )
-        self.pid: int = self._read()["ready"]
+        try:
+            self.pid: int = self._read()["ready"]
+        except WorkloadError:
+            self.close()
+            raise
         if self.pid != self._process.pid:
             raise WorkloadError(f"start {argv}: pid {self._process.pid} says that it is {self.pid}")
 

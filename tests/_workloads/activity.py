@@ -67,6 +67,27 @@ def sizes(*values):
     return {"write": len(wanted), "bytes": sum(wanted), "sizes": wanted, "fd": fd}
 
 
+def speaks(*messages):
+    """One write to /dev/null of each message, given in hexadecimal."""
+    wanted = [bytes.fromhex(m) for m in messages]
+    fd = os.open("/dev/null", os.O_WRONLY)
+    gate()
+    for message in wanted:
+        os.write(fd, message)
+    return {"write": len(wanted), "fd": fd}
+
+
+def becomes(uid, gid, count):
+    """Become another user, then `count` calls of getppid."""
+    count = int(count)
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+    gate()
+    for _ in range(count):
+        parent = os.getppid()
+    return {"getppid": count, "ppid": parent}
+
+
 def forks(count):
     """`count` children, one after another; child number i exits with status i % 7."""
     count = int(count)
@@ -109,6 +130,32 @@ def connects(count):
     return {"connect": count, "accept4": count, "address": address[0], "port": address[1]}
 
 
+def datagrams(size, count):
+    """`count` UDP datagrams of `size` bytes over loopback, each received before the next is sent."""
+    size, count = int(size), int(count)
+    receiver, sender = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    receiver.bind(("127.0.0.1", 0))
+    data = b"x" * size
+    gate()
+    total = 0
+    for _ in range(count):
+        sender.sendto(data, receiver.getsockname())
+        total += len(receiver.recv(size))
+    return {"sendto": count, "recvfrom": count, "bytes": total}
+
+
+def refusals(count):
+    """`count` TCP connections over loopback to a port where nobody listens: the kernel drops each SYN."""
+    count, refused = int(count), 0
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # taken but not listening, so that nobody else can
+        gate()
+        for _ in range(count):
+            with socket.socket() as client:
+                refused += client.connect_ex(unused.getsockname()) != 0
+        return {"connect": count, "refused": refused, "port": unused.getsockname()[1]}
+
+
 def faults(count):
     """First touch of `count` anonymous pages. `minflt` is the kernel's own count over the same time."""
     count = int(count)
@@ -132,13 +179,17 @@ def burns(milliseconds):
 
 
 def naps(count, milliseconds):
-    """`count` sleeps (clock_nanosleep) of so many milliseconds."""
+    """`count` sleeps (clock_nanosleep) of so many milliseconds. `switches` is the kernel's own count over that time."""
     count = int(count)
     gate()
+    before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.monotonic_ns()
     for _ in range(count):
         time.sleep(int(milliseconds) / 1000)
-    return {"clock_nanosleep": count, "wall_ns": time.monotonic_ns() - start}
+    wall = time.monotonic_ns() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    switches = after.ru_nvcsw - before.ru_nvcsw + after.ru_nivcsw - before.ru_nivcsw
+    return {"clock_nanosleep": count, "wall_ns": wall, "switches": switches}
 
 
 def signals(count):
@@ -166,7 +217,10 @@ def waits(*_args):
     return {}
 
 
-WORKLOADS = (opens, reads, writes, sizes, forks, execs, connects, faults, burns, naps, signals, dies, waits)
+WORKLOADS = (
+    opens, reads, writes, sizes, speaks, becomes, forks, execs, connects, refusals, datagrams, faults, burns, naps,
+    signals, dies, waits,
+)  # fmt: skip
 
 
 def main():

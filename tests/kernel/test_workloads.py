@@ -27,6 +27,7 @@ BPF_MAP_CREATE = 0
         (("forks", 9), {"fork": 9, "statuses": [0, 1, 2, 3, 4, 5, 6, 0, 1]}),
         (("execs", 2), {"execve": 2}),
         (("connects", 4), {"connect": 4, "accept4": 4}),
+        (("refusals", 3), {"connect": 3, "refused": 3}),
         (("signals", 4), {"kill": 4, "handled": 4}),
     ],
 )

@@ -6,6 +6,14 @@ import os
 
 import pytest
 
+from osmia import syscalls
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _opened_once() -> None:
+    """What Osmia opens once a process and keeps (tracefs) is no leak of the first test."""
+    syscalls.tracefs()
+
 
 @pytest.fixture(autouse=True)
 def _no_leaks(leak_check: None) -> None:
