@@ -39,7 +39,8 @@ def test_fields_of_tracepoints():
 
 def test_user_pointers_stay_user_pointers():
     """From an argument through a map into another probe."""
-    script = "tracepoint:syscalls:sys_enter_openat { @f[tid] = args.filename; } tracepoint:sched:sched_switch { print(str(@f[tid])); }"
+    script = "tracepoint:syscalls:sys_enter_openat { @f[tid] = args.filename; }"
+    script += " tracepoint:sched:sched_switch { print(str(@f[tid])); }"
     checked = run(script)
     assert checked.maps["@f"].value.space == "user"
     assert checked.probes[1].body[0].expr.args[0].args[0].type.space == "user"

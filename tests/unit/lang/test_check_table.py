@@ -20,7 +20,14 @@ def test_rows_are_complete():
 
 
 def test_every_function_has_a_type_or_a_handler():
-    known = {*_check_functions.HANDLERS, *_check_calls._EARLY, *_check_typeof.QUESTIONS, *FORMATTED, *MAP_FUNCTIONS, *NAMES}
+    known = {
+        *_check_functions.HANDLERS,
+        *_check_calls._EARLY,
+        *_check_typeof.QUESTIONS,
+        *FORMATTED,
+        *MAP_FUNCTIONS,
+        *NAMES,
+    }
     for row in TABLE.values():
         if row.category == "function" and row.returns is None:
             assert row.name in known or row.name in ("offsetof",), row.name
@@ -29,7 +36,8 @@ def test_every_function_has_a_type_or_a_handler():
 @pytest.mark.parametrize(
     ("text", "conversions"),
     [
-        ("%d %s\n", ["d", "s"]), ("%-16s|%10d", ["s", "d"]), ("100%% %llu", ["u"]), ("%r %rx %rh %gr", ["r", "rx", "rh", "gr"]),
+        ("%d %s\n", ["d", "s"]), ("%-16s|%10d", ["s", "d"]), ("100%% %llu", ["u"]),
+        ("%r %rx %rh %gr", ["r", "rx", "rh", "gr"]),
         ("%", []), ("%08llx", ["x"]), ("%.3s", ["s"]), ("%y", []), ("%+d % d %#x", ["d", "d", "x"]),
     ],
 )  # fmt: skip

@@ -98,7 +98,7 @@ def test_constants_are_folded(text, expected):
 def test_types_can_decide_what_is_compiled():
     script = 'begin { $a = 1; if comptime (typeinfo($a).base_type == "int") { @x = 1; } else { @x = "s"; } }'
     assert map_type(script) == "int8"
-    script = "begin { $a = (int64)1; if comptime (sizeof($a) == 8) { @x = 1; } else { fail(\"no\"); } }"
+    script = 'begin { $a = (int64)1; if comptime (sizeof($a) == 8) { @x = 1; } else { fail("no"); } }'
     assert map_type(script) == "int8"
 
 

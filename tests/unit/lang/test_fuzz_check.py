@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osmia.errors import SourceError
+from osmia.lang.bpftrace import ast
 from osmia.lang.bpftrace.builtins import TABLE
 from osmia.lang.bpftrace.cdefs import read
 from osmia.lang.bpftrace.check import Environment, check
@@ -22,12 +23,25 @@ PROBES = (
     "tracepoint:syscalls:*", "fexit:f", "usdt:/bin/sh:a:b", "iter:task",
 )  # fmt: skip
 LEAVES = (
-    "1", "0", "-1", "300", "18446744073709551615", '"abc"', '""', "true", "$a", "$b", "@m", "@k[1]", '@k["x"]', "@c", "@h", "pid",
+    "1", "0", "-1", "300", "18446744073709551615", '"abc"', '""', "true", "$a", "$b", "@m", "@k[1]", '@k["x"]',
+    "@c", "@h", "pid",
     "args", "args.dfd", "args.name", "retval", "arg0", "ctx", "curtask", "kstack", "ustack", "probe", "X", "nope", "$nope",
     "@nope", "()", "$p", "$s", "$p.a", "$p.in.x", "(struct s *)0",
 )  # fmt: skip
 OPERATORS = ("+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^", "&&", "||", "==", "!=", "<", ">", "<=", ">=")
-TYPES = ("uint8", "int64", "struct s *", "struct s", "string[8]", "int8[]", "uint16[4]", "bool", "void *", "enum e", "nope")
+TYPES = (
+    "uint8",
+    "int64",
+    "struct s *",
+    "struct s",
+    "string[8]",
+    "int8[]",
+    "uint16[4]",
+    "bool",
+    "void *",
+    "enum e",
+    "nope",
+)
 CALLS = [n for n, r in TABLE.items() if r.category != "statement"]
 HEAD = "struct s { int a; union { struct { char x[4]; int y; } in; long z; }; struct s *next; } enum e { X = 3 }\n"
 START = '$a = 1; $b = "x"; $p = (struct s *)5; $s = (1, ("a", 2)); @m = 5; @k[1] = 2; @c = count(); @h = hist(1); '
@@ -98,11 +112,29 @@ def survives(text: str) -> bool:
         tree = parse(sources[0])
         definitions = read(tree.definitions, sources)
         expand(tree, sources)
-        check(tree, Environment(sources, definitions, None, Probes(), unsafe=True))
+        checked = check(tree, Environment(sources, definitions, None, Probes(), unsafe=True))
     except SourceError as problem:
         assert problem.diagnostics and str(problem)
         return False
+    for probe in checked.probes:
+        is_typed(probe.predicate)
+        is_typed(probe.body)
     return True
+
+
+def is_typed(node: object) -> None:
+    """Every expression that is run has a final type, every variable its slot."""
+    if isinstance(node, list):
+        for each in node:
+            is_typed(each)
+    elif isinstance(node, ast.Node) and not isinstance(node, ast.TypeName):
+        if isinstance(node, ast.Expr):
+            assert node.type is not None and node.type.kind != "unknown" and node.type.mode != "flex", node
+        if isinstance(node, ast.Variable):
+            assert node.slot is not None and node.slot.type.kind != "unknown", node
+        for field in node._fields:
+            if field != "span":
+                is_typed(getattr(node, field))
 
 
 @settings(max_examples=200, deadline=None)

@@ -173,6 +173,7 @@ def _with_key(st: State, e: ast.Call, what: str) -> ast.Expr:
         return e
     if isinstance(first, ast.MapRef):
         first.type = m.value
+        st.flexible.append(first)
     k = e.args[1]
     if not isinstance(k, ast.Expr):
         st.error(k.span, f"{e.name}() expects a key, not a type")
@@ -217,6 +218,7 @@ def _find(st: State, e: ast.Call) -> ast.Expr:
             f"'{slot.type}'",
         )
     v.type = slot.type
+    st.flexible.append(v)
     return e
 
 

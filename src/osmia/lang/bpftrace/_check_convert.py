@@ -14,6 +14,7 @@ from ._check_types import (
     is_number,
     promote,
     same,
+    settle,
     stored,
 )
 from .types import BPF, Type
@@ -22,7 +23,7 @@ from .types import BPF, Type
 def cast_to(e: ast.Expr, target: Type) -> ast.Expr:
     """An explicit conversion node."""
     node = ast.Cast(e.span, ast.TypeName(e.span, str(target)), e)
-    node.target = node.type = target
+    node.target = node.type = settle(target)
     return node
 
 
@@ -38,6 +39,7 @@ def convert(st: State, e: ast.Expr, target: Type) -> ast.Expr | None:
     t = e.type
     if t is UNKNOWN or target is UNKNOWN:
         return e
+    target = settle(target)
     if t.kind in CASTABLE and is_number(target):
         return cast_to(e, as_integer(t))
     if is_number(t) and is_number(target):
@@ -114,7 +116,7 @@ def _taken_apart(st: State, e: ast.Expr, target: Type) -> ast.Expr | None:
     items: list[ast.Expr] = []
     for i, element in enumerate(t.elements):
         item = ast.Member(e.span, e, t.names[i]) if t.kind == "record" else ast.TupleIndex(e.span, e, i)
-        item.type = element
+        item.type = settle(element)
         items.append(item)
     new = ast.RecordLiteral(e.span, list(t.names), items) if t.kind == "record" else ast.TupleLiteral(e.span, items)
     new.type = t
@@ -130,7 +132,7 @@ def _temporary(st: State, e: ast.Expr, name: str) -> tuple[ast.Stmt, ast.Variabl
     """An assignment of `e` to a variable of our own, and a use of the variable."""
     v, use = ast.Variable(e.span, name), ast.Variable(e.span, name)
     v.slot = use.slot = st.orphan(name)
-    v.slot.type = v.type = use.type = stored(e.type)
+    v.slot.type = v.type = use.type = settle(stored(e.type))
     st.slots.append(v.slot)
     return ast.Assign(e.span, v, "=", e), use
 
@@ -184,7 +186,7 @@ def _same_sign(st: State, e: ast.Expr, common: Type) -> ast.Expr:
     if isinstance(e, ast.Integer):
         # A non-negative literal takes the sign of the other side.
         if e.value >= 0 and e.value <= 0x7FFF_FFFF_FFFF_FFFF:
-            e.type = common if fits_literal(e.value, common) else t
+            e.type = settle(common) if fits_literal(e.value, common) else t
             e.type = e.type if e.type.signed == common.signed else common.replace(size=8)
             return e
     elif t.mode != FLEX and not fits(t, common):

@@ -200,6 +200,7 @@ def _address(st: State, e: ast.Unary) -> ast.Expr:
     if isinstance(x, ast.MapRef) and x.key is None:
         m = st.map(x.name, x.span)
         x.type = m.value
+        st.flexible.append(x)
         e.type = UNKNOWN if m.value is UNKNOWN else pointer(m.value, KERNEL)
         if st.final and m.value is UNKNOWN:
             st.unresolved.append((x.span, f"Undefined map: {x.name}"))

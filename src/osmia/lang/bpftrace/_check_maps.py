@@ -122,6 +122,7 @@ def whole(st: State, e: ast.Expr | ast.TypeName, function: str) -> MapState | No
         return None
     m = st.map(e.name, e.span)
     e.type = m.value
+    st.flexible.append(e)
     if st.final and m.value is UNKNOWN:
         st.error(e.span, f"Undefined map: {e.name}", "nothing is ever assigned to it")
     return m
@@ -159,6 +160,7 @@ def assign_map(st: State, s: ast.Assign, target: ast.MapRef) -> ast.Stmt:
             return s
     fine = st.refine_value(m, as_integer(t) if t.kind in CASTABLE else t, s.span)
     target.type = m.value
+    st.flexible.append(target)
     if st.final and t is not UNKNOWN:
         s.value = _converted(st, s, m, v, t, fine)
     return s
@@ -346,6 +348,7 @@ def iterate(st: State, s: ast.ForMap) -> Type:
         return UNKNOWN
     m = st.map(e.name, e.span)
     e.type = m.value
+    st.flexible.append(e)
     if m.keyed is False:
         st.error(e.span, f"{e.name} has no explicit keys (scalar map), and cannot be used for iteration")
         return UNKNOWN

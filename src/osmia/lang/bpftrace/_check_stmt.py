@@ -124,6 +124,7 @@ def _assign_variable(st: State, s: ast.Assign, target: ast.Variable, v: ast.Expr
             return
     s.value = give(st, slot, v, t, s.span, s.op)
     target.type = slot.type
+    st.flexible.append(target)
 
 
 def _can_hold(st: State, span: ast.Span, t: Type) -> bool:
@@ -212,6 +213,7 @@ def _declare(st: State, s: ast.Declare) -> ast.Stmt | None:
     elif st.final and id(slot) not in st.assigned_later:
         st.warn(s.span, f"Variable {v.name} was never assigned to.")
     v.type = slot.type
+    st.flexible.append(v)
     return s
 
 
@@ -286,6 +288,7 @@ def _callback(st: State, s: ast.ForRange | ast.ForMap, t: Type) -> None:
         slot.type = t
         st.changed = True
     s.target.type = slot.type
+    st.flexible.append(s.target)
     s.body = scoped(st, s.body)
     st.scopes.pop()
     st.loop_depth -= 1

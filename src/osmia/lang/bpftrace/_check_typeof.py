@@ -139,6 +139,8 @@ def _question(test: Callable[[ast.Expr], bool]) -> Callable[[State, ast.Call], a
             return e
         st.folded = True
         st.settled.append((a, t))
+        if a.type is None:
+            a.type = t  # a whole map stands for its keys
         return literal_bool(e, test(a))
 
     return check

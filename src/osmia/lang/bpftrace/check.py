@@ -49,6 +49,7 @@ def _check(st: State, script: ast.Script) -> CheckedScript:
         declare(st, d, MAP_KINDS)
     _infer(st, programs)
     st.final = True
+    st.flexible.clear()
     assigned = st.assigned
     st.assigned, st.assigned_later = set(), assigned
     for d in script.maps:
