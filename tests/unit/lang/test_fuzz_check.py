@@ -25,7 +25,8 @@ PROBES = (
 LEAVES = (
     "1", "0", "-1", "300", "18446744073709551615", '"abc"', '""', "true", "$a", "$b", "@m", "@k[1]", '@k["x"]',
     "@c", "@h", "pid",
-    "args", "args.dfd", "args.name", "retval", "arg0", "ctx", "curtask", "kstack", "ustack", "probe", "X", "nope", "$nope",
+    "args", "args.dfd", "args.name", "retval", "arg0", "ctx", "curtask", "kstack", "ustack", "probe", "X", "nope",
+    "$nope",
     "@nope", "()", "$p", "$s", "$p.a", "$p.in.x", "(struct s *)0",
 )  # fmt: skip
 OPERATORS = ("+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^", "&&", "||", "==", "!=", "<", ">", "<=", ">=")
