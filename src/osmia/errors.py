@@ -104,11 +104,14 @@ class ObjectError(FormatError):
 class CodegenError(OsmiaError):
     """The IR holds something that BPF cannot do. `line` is the line of the user's source, 0 when not known."""
 
-    def __init__(self, message: str, *, function: str = "", line: int = 0, col: int = 0, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, function: str = "", line: int = 0, col: int = 0, end_col: int = 0, hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.function = function
         self.line = line
         self.col = col
+        self.end_col = end_col
 
 
 class KernelError(OsmiaError):
@@ -123,9 +126,7 @@ class KernelError(OsmiaError):
 class PermissionDenied(KernelError):
     """A privilege is missing; `capability` names it, e.g. `CAP_BPF`."""
 
-    def __init__(
-        self, message: str, *, capability: str, errno: int = 1, operation: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, capability: str, errno: int = 1, operation: str = "", hint: str = "") -> None:
         super().__init__(message, errno=errno, operation=operation, hint=hint)
         self.capability = capability
 

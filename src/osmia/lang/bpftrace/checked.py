@@ -10,6 +10,7 @@ from .types import StructDef, Type
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...btf import Btf
+    from .cdefs import EnumDef
 
 
 class MapInfo(MutableData):
@@ -79,8 +80,9 @@ class CheckedScript(MutableData):
     config: Config
     structs: dict[str, StructDef]  # C definitions of the script, "struct x" / "union x" -> definition
     btf: Btf | None
-    cpid: int = 0  # pid of -c CMD or -p PID, 0 for none
+    cpid: int = 0  # not 0 when there is a command (-c)
     unsafe: bool = False
+    enums: dict[str, EnumDef] = {}  # C enums of the script, by tag
 
 
 class Source(Data):

@@ -129,7 +129,11 @@ class Compilation:
                 self.params,
                 self.warnings,
             )
-            return check(script, environment)
+            checked = check(script, environment)
+        if definitions is not None:
+            checked.structs = {**definitions.structs, **checked.structs}
+            checked.enums = definitions.enums
+        return checked
 
     def _kernel_type(self, name: str) -> Type | None:
         """A type that the script's C definitions use without defining it."""

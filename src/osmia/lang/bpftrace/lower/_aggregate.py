@@ -25,12 +25,15 @@ def aggregate(p: Program, e: ast.MapRef, value: ast.Expr, t: Type) -> None:
         value = value.operand
     if not isinstance(value, ast.Call):
         raise p.error(f"{e.name} is an aggregation ({t}); assign one of its functions to it", value)
-    argument = "0"
+    update = UPDATES.get(t.kind)
+    if update is None:
+        raise p.error(f"{value.name}() is not implemented yet", value, "hist() and a key of nsecs / interval come near")
+    argument, signed = "0", False
     if value.args and isinstance(value.args[0], ast.Expr):
-        argument = p.integer(value.args[0])
+        argument, signed = p.integer(value.args[0]), value.args[0].type.signed
     key = key_of(p, e)
     where = _element(p, e.name, key, t)
-    UPDATES[t.kind](p, where, argument, t)
+    update(p, where, argument, t, signed)
     p.f.br(p.pending_label)
     p.f.start(p.pending_label)
 
@@ -74,20 +77,20 @@ def _add(p: Program, where: str, offset: int, value: str) -> None:
         f.store(f.op("add", f.load(slot), value), slot)
 
 
-def _count(p: Program, where: str, _value: str, _t: Type) -> None:
+def _count(p: Program, where: str, _value: str, _t: Type, _signed: bool) -> None:
     _add(p, where, 0, "1")
 
 
-def _sum(p: Program, where: str, value: str, _t: Type) -> None:
+def _sum(p: Program, where: str, value: str, _t: Type, _signed: bool) -> None:
     _add(p, where, 0, value)
 
 
-def _average(p: Program, where: str, value: str, _t: Type) -> None:
+def _average(p: Program, where: str, value: str, _t: Type, _signed: bool) -> None:
     _add(p, where, 0, value)
     _add(p, where, 8, "1")
 
 
-def _extreme(p: Program, where: str, value: str, t: Type) -> None:
+def _extreme(p: Program, where: str, value: str, t: Type, _signed: bool) -> None:
     """{value, is_set}: the first value always counts."""
     f = p.f
     less = t.kind == "min"
@@ -104,11 +107,11 @@ def _extreme(p: Program, where: str, value: str, t: Type) -> None:
     f.start(done)
 
 
-def _hist(p: Program, where: str, value: str, t: Type) -> None:
-    _bump(p, where, hist_index(p, value, t), hist_buckets(t.bits))
+def _hist(p: Program, where: str, value: str, t: Type, signed: bool) -> None:
+    _bump(p, where, hist_index(p, value, t, signed), hist_buckets(t.bits))
 
 
-def _lhist(p: Program, where: str, value: str, t: Type) -> None:
+def _lhist(p: Program, where: str, value: str, t: Type, _signed: bool) -> None:
     f = p.f
     low, high, step = t.bounds
     buckets = lhist_buckets(t.bounds)
@@ -134,7 +137,7 @@ def _bump(p: Program, where: str, index: str, buckets: int) -> None:
     f.start(done)
 
 
-def hist_index(p: Program, value: str, t: Type) -> str:
+def hist_index(p: Program, value: str, t: Type, signed: bool) -> str:
     """Bucket of a value: 0 below zero, then 2**bits single values, then 2**bits for each power of two.
 
     With k = bits and 2**n <= value < 2**(n+1), n >= k: 1 + 2**k * (n - k) + (value >> (n - k)).
@@ -151,10 +154,10 @@ def hist_index(p: Program, value: str, t: Type) -> str:
     above = f.op("and", f.op("sub", power, str(bits)), "63")
     index = f.op("add", f.op("shl", above, str(bits)), f.op("lshr", value, above))
     index = f.op("add", f.select(small, value, index), "1")
-    return f.select(f.icmp("slt", value, "0"), "0", index) if t.signed else index
+    return f.select(f.icmp("slt", value, "0"), "0", index) if signed else index
 
 
-UPDATES: dict[str, Callable[[Program, str, str, Type], None]] = {
+UPDATES: dict[str, Callable[[Program, str, str, Type, bool], None]] = {
     "count": _count,
     "sum": _sum,
     "avg": _average,

@@ -79,6 +79,21 @@ def _ntop(p: Program, e: ast.Call) -> Value:
     return Value(e.type, to, BPF)
 
 
+def _pton(p: Program, e: ast.Call) -> Value:
+    """The bytes of a literal address: 4 or 16, in network order."""
+    import socket
+
+    text = _first(p, e)
+    if not isinstance(text, ast.String):
+        raise p.error("pton() takes an address as a string literal", e)
+    family = socket.AF_INET6 if ":" in text.value else socket.AF_INET
+    data = socket.inet_pton(family, text.value)
+    to = p.f.alloca(len(data))
+    for at in range(0, len(data), 4):
+        p.f.store(str(int.from_bytes(data[at : at + 4], "little")), p.f.gep(to, at), 4)
+    return Value(e.type, to, BPF)
+
+
 def _macaddr(p: Program, e: ast.Call) -> Value:
     value = p.expr(_first(p, e))
     to = p.f.alloca(8)
@@ -135,6 +150,44 @@ def _kptr(p: Program, e: ast.Call) -> Value:
     return Value(e.type, address_of(p, value))
 
 
+def _is_err(p: Program, e: ast.Call) -> Value:
+    """Whether a pointer is one of the last 4095 addresses (IS_ERR of include/linux/err.h)."""
+    return Value(e.type, p.f.bool_to_int(p.f.icmp("ugt", p.integer(_first(p, e)), "-4096")))
+
+
+def _assert(p: Program, e: ast.Call) -> Value:
+    """assert(condition, text): report and exit with 1 when it does not hold."""
+    from ._events import send
+    from ._expr import condition
+
+    f = p.f
+    text = e.args[1].value if len(e.args) > 1 and isinstance(e.args[1], ast.String) else "assertion failed"
+    failed, holds = f.label("failed"), f.label("holds")
+    f.cond_br(condition(p, _first(p, e)), holds, failed)
+    f.start(failed)
+    send(p, "errorf", e, text=text.replace("%", "%%"))
+    send(p, "exit", e, args=(("code", 1),), wake=True)
+    p.leave()
+    f.start(holds)
+    return Value(_NONE, "")
+
+
+def _write_user(p: Program, e: ast.Call) -> Value:
+    """write_user(address, value, size): bpf_probe_write_user."""
+    address, value = _first(p, e), e.args[1]
+    if isinstance(value, ast.TypeName):
+        raise p.error("write_user() takes a value", e)
+    size = value.type.size if len(e.args) < 3 else 0
+    length = str(size) if size else p.integer(e.args[2])  # type: ignore[arg-type]
+    source = in_memory(p, p.expr(value))
+    result = p.f.helper(36, p.integer(address), f"ptr {source}", length)
+    return Value(e.type, result) if e.type.in_register else Value(_NONE, "")
+
+
+def _strcap(p: Program, e: ast.Call) -> Value:
+    return Value(e.type, str(size_of(_first(p, e).type)))
+
+
 def _signal(p: Program, e: ast.Call) -> Value:
     number = p.integer(_first(p, e))
     helper = 109 if e.name == "signal" else _need(p, "send_signal_thread", e)
@@ -182,6 +235,7 @@ CALLS.update(
         "syscall_name": _convert,
         "strftime": _strftime,
         "ntop": _ntop,
+        "pton": _pton,
         "macaddr": _macaddr,
         "bswap": _bswap,
         "kaddr": _kaddr,
@@ -190,6 +244,10 @@ CALLS.update(
         "kptr": _kptr,
         "uptr": _kptr,
         "signal": _signal,
+        "write_user": _write_user,
+        "strcap": _strcap,
+        "is_err": _is_err,
+        "assert": _assert,
         "signal_thread": _signal,
         "override": _override,
         "socket_cookie": _socket_cookie,

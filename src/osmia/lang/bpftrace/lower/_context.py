@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 from .. import ast
-from ..types import BPF, CONTEXT, KERNEL, UINT64, USER, StructField, Type
+from ..types import BPF, CONTEXT, KERNEL, UINT32, UINT64, USER, StructField, Type
 from ._layout import size_of
 from ._memory import at_offset, load_scalar
 from ._program import BUILTINS, CALLS, Program, Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # struct pt_regs of x86-64 (arch/x86/include/asm/ptrace.h) and struct user_pt_regs of arm64: byte offsets.
 _X86 = {
     name: 8 * i
-    for i, name in enumerate(["r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss"])
+    for i, name in enumerate(
+        [
+            "r15",
+            "r14",
+            "r13",
+            "r12",
+            "bp",
+            "bx",
+            "r11",
+            "r10",
+            "r9",
+            "r8",
+            "ax",
+            "cx",
+            "dx",
+            "si",
+            "di",
+            "orig_ax",
+            "ip",
+            "cs",
+            "flags",
+            "sp",
+            "ss",
+        ]
+    )
 }
 _ARM64 = {
     **{f"r{i}": 8 * i for i in range(31)},
@@ -26,7 +54,9 @@ _RETURN = {"x86_64": "ax", "aarch64": "r0"}
 _IP = {"x86_64": "ip", "aarch64": "pc"}
 _STACK = {"x86_64": "sp", "aarch64": "sp"}
 STRUCT = 4  # BTF_KIND_STRUCT
-_REGS_PROVIDERS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt", "profile", "interval", "software", "hardware", "watchpoint")  # fmt: skip
+_REGS_PROVIDERS = (
+    "kprobe", "kretprobe", "uprobe", "uretprobe", "usdt", "profile", "interval", "software", "hardware", "watchpoint",
+)  # fmt: skip
 
 
 def register(p: Program, name: str, node: ast.Node) -> str:
@@ -39,7 +69,7 @@ def register(p: Program, name: str, node: ast.Node) -> str:
     return p.f.load_context(p.context_pointer(), offset, 8)
 
 
-def _helper(number: int) -> object:
+def _helper(number: int) -> Callable[[Program, ast.Name], Value]:
     def read(p: Program, e: ast.Name) -> Value:
         return Value(e.type, p.f.helper(number))
 
@@ -170,7 +200,7 @@ def _pcomm(p: Program, e: ast.Name | ast.Call) -> Value:
     return Value(e.type, p.f.op("add", parent.reg, str(_task_field(p, "comm", e))), KERNEL, size=16)
 
 
-def _task_number(field: str) -> object:
+def _task_number(field: str) -> Callable[[Program, ast.Call], Value]:
     """pid(task), tid(task): numbers of another task."""
 
     def read(p: Program, e: ast.Call) -> Value:
@@ -182,6 +212,15 @@ def _task_number(field: str) -> object:
         return Value(e.type, load_scalar(p, task, _task_field(p, field, e), Type("int", 4, False)))
 
     return read
+
+
+def _leader(p: Program, e: ast.Name | ast.Call) -> Value:
+    """leader_tid, leader_comm: the thread group's first thread."""
+    base = Value(Type("struct", 8), p.f.helper(35), KERNEL)
+    leader = load_scalar(p, base, _task_field(p, "group_leader", e), UINT64)
+    if e.name == "leader_comm":
+        return Value(e.type, p.f.op("add", leader, str(_task_field(p, "comm", e))), KERNEL, size=16)
+    return Value(e.type, load_scalar(p, Value(base.type, leader, KERNEL), _task_field(p, "pid", e), UINT32))
 
 
 def _usermode(p: Program, e: ast.Name) -> Value:
@@ -277,9 +316,11 @@ def _args(p: Program, e: ast.Name) -> Value:
 def context_member(p: Program, base: Value, field: StructField, e: ast.Member) -> Value:
     """`args.field`: where the field is depends on the kind of probe."""
     provider, f = p.probe.provider, p.f
+    if provider == "iter":
+        return _iterator_member(p, base, field)
     if e.operand.type.kind == "pointer" or not _is_args(e.operand):
         return _plain_member(p, base, field)
-    if provider in ("fentry", "fexit", "rawtracepoint", "iter"):
+    if provider in ("fentry", "fexit", "rawtracepoint"):
         word = f.load_context(p.context_pointer(), field.offset, 8)
         return _argument_value(p, word, field.type)
     if provider in ("uprobe", "uretprobe"):
@@ -291,6 +332,21 @@ def context_member(p: Program, base: Value, field: StructField, e: ast.Member) -
     if field.data_loc:
         return _data_loc(p, field, e)
     return _plain_member(p, base, field)
+
+
+def _iterator_member(p: Program, base: Value, field: StructField) -> Value:
+    """`ctx.member` of an iterator. The kernel types it as a pointer that may be null, on which the verifier allows no
+    arithmetic; as scripts read through it with bpf_probe_read_kernel, a plain number is what they need."""
+    value = _plain_member(p, base, field)
+    if not value.type.in_register:
+        return value
+    f = p.f
+    slot = f.alloca(8)
+    f.store(value.reg, slot)
+    number = f.alloca(8)
+    f.store("0", number)
+    f.helper(p.features.probe_read(False), f"ptr {number}", "8", f.to_int(slot))
+    return Value(value.type, f.load(number))
 
 
 def _is_args(e: ast.Expr) -> bool:
@@ -346,13 +402,16 @@ BUILTINS.update(
         "cpid": _cpid,
         "cpu": _cpu,
         "ncpus": _ncpus,
-        "curtask": _helper(35),  # type: ignore[dict-item]
+        "curtask": _helper(35),
         "rand": _rand,
+        "numaid": _helper(42),
         "cgroup": _cgroup,
         "ctx": _ctx,
         "ppid": _ppid,
         "pcomm": _pcomm,
         "usermode": _usermode,
+        "leader_tid": _leader,
+        "leader_comm": _leader,
         "func": _func,
         "probe": _probe,
         "retval": _retval,
@@ -367,7 +426,7 @@ CALLS.update(
         "comm": _comm_call,
         "ppid": _ppid,
         "pcomm": _pcomm,
-        "pid": _task_number("tgid"),  # type: ignore[dict-item]
-        "tid": _task_number("pid"),  # type: ignore[dict-item]
+        "pid": _task_number("tgid"),
+        "tid": _task_number("pid"),
     }
 )

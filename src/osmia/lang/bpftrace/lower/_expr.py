@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ast
 from ..types import BOOL, BPF, CONTEXT, INT64, KERNEL, USER, Type
 from ._layout import size_of, tuple_layout
-from ._memory import address_of, at_offset, build, in_memory, load_scalar, read_space, read_string, store
+from ._memory import address_of, at_offset, build, in_memory, load_scalar, read_space, read_string, store, store_bytes
 from ._program import BUILTINS, CALLS, EXPRESSIONS, Program, Value
 
 _PLAIN = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl"}
@@ -93,7 +93,7 @@ def increment(p: Program, e: ast.Unary) -> Value:
     old = p.f.load(where, 8)
     slot_type = operand.slot.type
     new = p.f.truncate(p.f.op("add", old, step), size_of(slot_type), slot_type.signed)
-    p.f.store(new, where, 8)
+    p.store_variable(new, where)
     return Value(e.type, old if e.postfix else new)
 
 
@@ -144,16 +144,42 @@ def arithmetic(
         value = f.op("ashr" if left_type.signed else "lshr", left, f.op("and", right, "63"))
     elif op in ("/", "%"):
         signed = left_type.signed or right_type.signed
-        value = _divide(p, op, left, right, signed and result.signed)
+        value = _divide(p, op, left, right, signed and result.signed, e)
     else:
         raise p.error(f"operator {op} is not known", e)
     return f.truncate(value, size_of(result), result.signed)
 
 
-def _divide(p: Program, op: str, left: str, right: str, signed: bool) -> str:
-    if signed:
-        return p.f.sdiv(left, right, remainder=op == "%")
-    return p.f.op("udiv" if op == "/" else "urem", left, right)
+def _divide(p: Program, op: str, left: str, right: str, signed: bool, e: ast.Node) -> str:
+    """Division. By zero the result is 1, as the language has it, and a warning is sent."""
+    f = p.f
+
+    def divide() -> str:
+        if signed:
+            return f.sdiv(left, right, remainder=op == "%")
+        return f.op("udiv" if op == "/" else "urem", left, right)
+
+    if right.lstrip("-").isdigit() and int(right) != 0:
+        return divide()
+    result = f.alloca(8)
+    f.store("1", result)
+    bad, good, done = f.label("zero"), f.label("divide"), f.label("divided")
+    f.cond_br(f.icmp("eq", right, "0"), bad, good)
+    f.start(bad)
+    warn(p, e, "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result.")
+    f.br(done)
+    f.start(good)
+    f.store(divide(), result)
+    f.br(done)
+    f.start(done)
+    return f.load(result)
+
+
+def warn(p: Program, node: ast.Node, text: str) -> None:
+    """Tell user space about something that went wrong at run time."""
+    from ._events import send
+
+    send(p, "runtime_error", node, text=text)
 
 
 def _scale_pointers(p: Program, left: str, right: str, left_type: Type, right_type: Type) -> tuple[str, str]:
@@ -339,6 +365,10 @@ def _cast(p: Program, e: ast.Cast) -> Value:
         where = p.stack_or_scratch(size_of(t))
         store(p, value, where, t)
         return Value(t, where, BPF)
+    if value.text is not None:
+        where = p.stack_or_scratch(size_of(t))
+        store_bytes(p, value.text.ljust(size_of(t), b"\0")[: size_of(t)], where)
+        return Value(t, where, BPF)
     return Value(t, value.reg, value.space, offset=value.offset, size=value.size)
 
 
@@ -415,10 +445,22 @@ def _index(p: Program, e: ast.Index) -> Value:
     if isinstance(e.index, ast.Integer):
         return at_offset(p, base, e.index.value * size, element)
     index = p.integer(e.index)
+    if count:
+        _check_bounds(p, index, count, e)
     if base.space in (KERNEL, USER, CONTEXT):
         address = f.op("add", address_of(p, base), f.op("mul", index, str(size)))
         return at_offset(p, Value(t, address, read_space(base)), 0, element)
     return _element_of_ours(p, base, index, size, count, element)
+
+
+def _check_bounds(p: Program, index: str, count: int, e: ast.Index) -> None:
+    f = p.f
+    outside, done = f.label("outside"), f.label("inside")
+    f.cond_br(f.icmp("uge", index, str(count)), outside, done)
+    f.start(outside)
+    warn(p, e, "Array access out of bounds. This can lead to unexpected results.")
+    f.br(done)
+    f.start(done)
 
 
 def _element_of_ours(p: Program, base: Value, index: str, size: int, count: int, element: Type) -> Value:

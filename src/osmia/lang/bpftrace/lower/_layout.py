@@ -131,7 +131,8 @@ class ValueTypes:
         btf = self._script.btf
         if t.store == "btf" and btf is not None:
             return tuple(btftypes.enumerators(btf, t).items())
-        return ()
+        known = self._script.enums.get(t.name)
+        return tuple((value, name) for name, value in known.values.items()) if known else ()
 
     def _struct(self, t: Type) -> ValueType:
         fields = tuple(
@@ -144,7 +145,7 @@ def struct_fields(t: Type, script: CheckedScript) -> tuple[StructField, ...]:
     """The members of a struct or union, those of anonymous members in their place."""
     if t.store != "btf" or script.btf is None:
         known = script.structs.get(f"{t.kind} {t.name}") or script.structs.get(t.name)
-        return known.fields if known else ()
+        return _flat(known.fields, script) if known else ()
     btf = script.btf
     out: list[StructField] = []
     for member in btf.members(t.type_id):
@@ -154,6 +155,16 @@ def struct_fields(t: Type, script: CheckedScript) -> tuple[StructField, ...]:
             out.append(place)
         else:
             out += [f.replace(offset=f.offset + place.offset) for f in struct_fields(kind, script)]
+    return tuple(out)
+
+
+def _flat(fields: tuple[StructField, ...], script: CheckedScript) -> tuple[StructField, ...]:
+    out: list[StructField] = []
+    for f in fields:
+        if f.name or f.type.kind not in ("struct", "union"):
+            out.append(f)
+        else:
+            out += [inner.replace(offset=inner.offset + f.offset) for inner in struct_fields(f.type, script)]
     return tuple(out)
 
 

@@ -79,7 +79,7 @@ def _for_range(p: Program, s: ast.ForRange) -> None:
     def body() -> None:
         index = p.f.to_int("%a0")
         index = p.f.op("and", index, str(0xFFFFFFFF))
-        p.f.store(p.f.op("add", index, p.f.load(p.hidden(base))), p.variable(s.target.slot))
+        p.store_variable(p.f.op("add", index, p.f.load(p.hidden(base))), p.variable(s.target.slot))
         _run(p, s.body)
 
     symbol = callback(p, "loop", 2, 1, line, body)

@@ -32,9 +32,24 @@ def read_raw(p: Program, space: str, to: str, size: int | str, address: str) -> 
 
 
 def read_string(p: Program, space: str, to: str, size: int | str, address: str) -> str:
-    """bpf_probe_read_{kernel,user}_str: at most `size` bytes with the final NUL; the result counts them, or is negative."""
+    """bpf_probe_read_{kernel,user}_str: at most `size` bytes with the final NUL; returns their number or -errno."""
     number = p.features.probe_read_str(space == USER)
     return p.f.helper(number, f"ptr {to}", str(size), address)
+
+
+def read_text(p: Program, space: str, to: str, size: int, address: str) -> None:
+    """Up to `size` characters, the last byte being one of them where the text goes on (it is NUL otherwise).
+
+    So user space can tell a text that was cut from one that just fits, and a character array without a NUL is whole.
+    """
+    f = p.f
+    count = read_string(p, space, to, size, address)
+    full, done = f.label("full"), f.label("read")
+    f.cond_br(f.icmp("eq", count, str(size)), full, done)
+    f.start(full)
+    read_raw(p, space, f.gep(to, size - 1), 1, f.op("add", address, str(size - 1)))
+    f.br(done)
+    f.start(done)
 
 
 def load_scalar(p: Program, base: Value, offset: int, t: Type) -> str:
@@ -101,13 +116,15 @@ def copy_align(t: Type) -> int:
 def _store_string(p: Program, value: Value, to: str, t: Type, pad: bool) -> None:
     f, size = p.f, t.size
     if value.text is not None:
-        _store_bytes(p, (value.text[: size - 1] + b"\0").ljust(size if pad else 0, b"\0")[:size], to, align_of(t))
+        store_bytes(p, (value.text[: size - 1] + b"\0").ljust(size if pad else 0, b"\0")[:size], to, align_of(t))
         return
     if value.space == BPF and (value.padded or not pad):
         n = min(size, value.size)
         copy(p, to, value.reg, n, min(align_of(t), align_of(value.type)))
         if n < size:
-            zero(p, f.gep(to, n), size - n, 1 if n % 8 else min(8, align_of(t))) if pad else f.store("0", f.gep(to, n), 1)
+            zero(p, f.gep(to, n), size - n, 1 if n % 8 else min(8, align_of(t))) if pad else f.store(
+                "0", f.gep(to, n), 1
+            )
         else:
             f.store("0", f.gep(to, size - 1), 1)
         return
@@ -115,12 +132,13 @@ def _store_string(p: Program, value: Value, to: str, t: Type, pad: bool) -> None
         zero(p, to, size, align_of(t))
     else:
         f.store("0", to, 1)
-    read_string(
-        p, read_space(value), to, min(size, value.size) if value.type.kind == "string" else size, address_of(p, value)
-    )
+    if value.type.kind == "string" and value.size <= size:
+        read_text(p, read_space(value), to, value.size, address_of(p, value))
+    else:
+        read_string(p, read_space(value), to, size, address_of(p, value))
 
 
-def _store_bytes(p: Program, data: bytes, to: str, align: int = 1) -> None:
+def store_bytes(p: Program, data: bytes, to: str, align: int = 1) -> None:
     """Write constant bytes: by immediate stores, or copied from read-only data when there are many."""
     if len(data) > 64:
         copy(p, to, p.module.constant(data.ljust(-(-len(data) // 8) * 8, b"\0")), len(data), align)
@@ -147,9 +165,9 @@ def _store_tuple(p: Program, value: Value, to: str, t: Type, pad: bool) -> None:
 def in_memory(p: Program, value: Value, t: Type | None = None, *, pad: bool = False) -> str:
     """A pointer to the value in memory that the program may pass to helpers."""
     t = t or value.type
-    if value.space == BPF and not t.in_register and t == value.type and value.text is None:
-        if not pad or (t.kind == "string" and value.padded) or t.kind in ("kstack", "ustack", "usym", "inet", "mac"):
-            return value.reg
+    ours = value.space == BPF and not t.in_register and t == value.type and value.text is None
+    if ours and (not pad or value.padded or t.kind in ("kstack", "ustack", "usym", "inet", "mac")):
+        return value.reg
     to = p.stack_or_scratch(size_of(t))
     if pad and has_padding(t):
         zero(p, to, size_of(t), align_of(t))

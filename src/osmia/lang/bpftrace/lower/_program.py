@@ -79,6 +79,7 @@ class Program:
         self.callback_functions: list[tuple[Function, int]] = []  # with the index of the frame's argument
         self.scratch_used = 0  # bytes in use at this point
         self.scratch_size = 0  # the most ever used
+        self.has_loops = any(_has_loop(statement) for statement in probe.body)
         self.pending_label = ""  # where an aggregation goes on when its element cannot be had
 
     # ---- where we are
@@ -88,7 +89,8 @@ class Program:
 
     def error(self, message: str, node: ast.Node, hint: str = "") -> CodegenError:
         line, col = self.script.place(node.span)
-        return CodegenError(message, function=self.name, line=line, col=col, hint=hint)
+        end = self.script.place_end(node.span)
+        return CodegenError(message, function=self.name, line=line, col=col, end_col=end, hint=hint)
 
     # ---- evaluation: the handlers register themselves in these tables
 
@@ -159,6 +161,16 @@ class Program:
             self.needs_frame = True
             return self.f.gep("%frame", offset)
         return self.f.gep("%keep", offset)
+
+    def store_variable(self, value: str, where: str) -> None:
+        """Assign to a variable in a register.
+
+        In a program with loops, a zero that the verifier knows nothing about is added: it would otherwise track the
+        exact value through every iteration and give up after a million instructions.
+        """
+        if self.has_loops:
+            value = self.f.op("add", value, self.f.load(self.script.unknown_zero()))
+        self.f.store(value, where)
 
     def hidden_variable(self) -> int:
         """Eight bytes of the frame for the compiler's own use, shared with callbacks."""
@@ -243,6 +255,16 @@ class Program:
                 )
             ]
         return out
+
+
+def _has_loop(node: object) -> bool:
+    if isinstance(node, ast.ForRange | ast.ForMap | ast.While):
+        return True
+    if isinstance(node, list):
+        return any(_has_loop(item) for item in node)
+    if isinstance(node, ast.Node):
+        return any(_has_loop(getattr(node, field)) for field in node._fields)
+    return False
 
 
 MAX_SCRATCH = 32768  # PCPU_MIN_UNIT_SIZE: the most a per-CPU value may take

@@ -8,7 +8,7 @@ from ....objects import AttachPoint, EventFormat, Function, MapFormat, MapSpec, 
 from .. import ast
 from ..checked import CheckedProbe, CheckedScript, Config, MapInfo
 from ..types import Type
-from . import _calls, _context, _events, _expr, _loops, _stmt, _strings  # noqa: F401  they register their handlers
+from . import _calls, _context, _events, _expr, _loops, _maps, _stmt, _strings  # noqa: F401  they register their handlers
 from ._btf import object_btf
 from ._expr import condition
 from ._features import Features
@@ -46,6 +46,7 @@ DEFAULT_RING = 4 << 20
 START = ".data.start"
 RUN_VALUES = (("boot_time", 0), ("tai_offset", 8), ("child_pid", 16))  # what the session writes there, and where
 LOSS = ".bss.loss"
+ZERO = ".bss.zero"
 
 
 class Options:
@@ -84,7 +85,7 @@ class ScriptLowering:
         self._map_numbers = {name: i for i, name in enumerate(checked.maps)}
         self._stack_maps: dict[str, Type] = {}
         self._scratch_size = 0
-        self._uses_ring = self._uses_loss = self._uses_start = False
+        self._uses_ring = self._uses_loss = self._uses_start = self._uses_zero = False
         self._specs: list[ProgramSpec] = []
         self._attach: list[AttachPoint] = []
 
@@ -178,6 +179,11 @@ class ScriptLowering:
         self._uses_start = True
         return p.f.gep(self.module.variable("osmia_start", 24, START), offset)
 
+    def unknown_zero(self) -> str:
+        """Address of a zero that programs never write, but could for all the verifier knows."""
+        self._uses_zero = True
+        return self.module.variable("osmia_zero", 8, ZERO)
+
     def user_address(self, p: Program, name: str, node: ast.Node) -> int:
         target = p.probe.attach[0].target if p.probe.attach else ""
         if self.options.user_address is None:
@@ -223,9 +229,10 @@ class ScriptLowering:
 
     def _diagnostic(self, error: CodegenError) -> Diagnostic:
         source = self.checked.sources[0]
-        text = source.line(error.line)
         col = max(1, error.col)
-        return Diagnostic("error", error.message, source.name, error.line, col, error.line, col + 1, text, error.hint)
+        end = error.end_col if error.end_col > col else col + 1
+        text = source.line(error.line)
+        return Diagnostic("error", error.message, source.name, error.line, col, error.line, end, text, error.hint)
 
     def _program(self, probe: CheckedProbe) -> None:
         number = len(self._specs)
@@ -334,6 +341,8 @@ class ScriptLowering:
         if self._uses_loss:
             size = 8 * (len(self.probe_names) + len(self._map_numbers) + 1)
             specs.append(MapSpec(LOSS, _ARRAY, 4, size, 1, contents=bytes(size)))
+        if self._uses_zero:
+            specs.append(MapSpec(ZERO, _ARRAY, 4, 8, 1, contents=bytes(8)))
         if self._uses_start:
             specs.append(MapSpec(START, _ARRAY, 4, 24, 1, contents=bytes(24)))
         return specs

@@ -50,10 +50,10 @@ def _assign_variable(p: Program, target: ast.Variable, op: str, value: ast.Expr,
     if op != "=":
         old = p.f.load(where)
         new = arithmetic(p, op[:-1], old, p.integer(value), t, value.type, t, node)
-        p.f.store(new, where)
+        p.store_variable(new, where)
     elif t.in_register:
         number = p.integer(value)
-        p.f.store(p.f.truncate(number, size_of(t), t.signed) if t.is_int else number, where)
+        p.store_variable(p.f.truncate(number, size_of(t), t.signed) if t.is_int else number, where)
     elif _reads(value, target.slot):
         temporary = p.stack_or_scratch(size_of(t))
         build(p, value, temporary, t)

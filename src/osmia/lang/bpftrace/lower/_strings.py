@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ast
 from ..types import BPF, KERNEL, USER, Type, string
 from ._layout import align_of, size_of
-from ._memory import INTO, address_of, in_memory, read_raw, read_space, read_string, store, zero
+from ._memory import INTO, address_of, in_memory, read_raw, read_space, read_string, read_text, store, zero
 from ._program import CALLS, Program, Value
 
 UNROLL = 64  # bytes compared by straight code; more is a loop
@@ -134,15 +134,14 @@ def _str_into(p: Program, e: ast.Call, to: str, t: Type, pad: bool) -> bool:
         store(p, value, to, t, pad=pad)
         return True
     space, address = _source(p, first)
-    size = str(t.size)
-    if len(e.args) > 1 and isinstance(e.args[1], ast.Expr):
-        wanted = _bounded(p, e.args[1], t.size - 1)
-        size = p.f.op("add", wanted, "1")
     if pad:
         zero(p, to, t.size, align_of(t))
     else:
         p.f.store("0", to, 1)
-    read_string(p, space, to, size, address)
+    if len(e.args) > 1 and isinstance(e.args[1], ast.Expr):
+        read_string(p, space, to, _bounded(p, e.args[1], t.size), address)
+    else:
+        read_text(p, space, to, t.size, address)
     return True
 
 
@@ -154,11 +153,12 @@ def _str(p: Program, e: ast.Call) -> Value:
             return value
         text = value.text
         if text is not None and isinstance(e.args[1], ast.Integer):
-            return Value(e.type, "", BPF, text=text[: e.args[1].value], size=e.args[1].value + 1)
+            kept = text[: max(0, e.args[1].value - 1)]
+            return Value(e.type, "", BPF, text=kept, size=len(kept) + 1)
         to = p.stack_or_scratch(e.type.size)
         p.f.store("0", to, 1)
-        length = _bounded(p, e.args[1], e.type.size - 1)  # type: ignore[arg-type]
-        read_string(p, read_space(value), to, p.f.op("add", length, "1"), p.f.to_int(in_memory(p, value)))
+        length = _bounded(p, e.args[1], e.type.size)  # type: ignore[arg-type]
+        read_string(p, read_space(value), to, length, address_of(p, value))
         return Value(e.type, to, BPF)
     to = p.stack_or_scratch(e.type.size)
     _str_into(p, e, to, e.type, False)
