@@ -147,6 +147,8 @@ class Function:
         self.values = 0  # temporaries made
         self.line, self.col = line, 0
         self._allocas: list[str] = []
+        self._taken: list[tuple[int, str]] = []
+        self._free: dict[int, list[str]] = {}
         self.prologue: list[str] = []  # lines between the allocas and the body, written last by who needs them
         self._lines: list[str] = []
         self._labels = 0
@@ -216,12 +218,31 @@ class Function:
     # ---- memory
 
     def alloca(self, size: int, align: int = 8) -> str:
-        """`size` bytes of stack for the whole function (allocas outside the entry block would end the process)."""
+        """`size` bytes of stack (allocas outside the entry block would end the process).
+
+        For the whole function, or until `release` hands it on to what comes later.
+        """
+        free = self._free.get(size)
+        name = free.pop() if free else self._new_alloca(size, align)
+        self._taken.append((size, name))
+        return name
+
+    def _new_alloca(self, size: int, align: int) -> str:
         self.stack += (size + 7) & ~7
         name = f"%s{len(self._allocas)}"
         kind = "i64" if size == 8 else f"[{size} x i8]"
-        self._allocas.append(f"  {name} = alloca {kind}, align {align}")
+        self._allocas.append(f"  {name} = alloca {kind}, align {max(8, align)}")
         return name
+
+    def mark(self) -> int:
+        """Where the stack's temporaries stand, for `release`."""
+        return len(self._taken)
+
+    def release(self, mark: int) -> None:
+        """What was allocated since `mark` is not used any more."""
+        for size, name in self._taken[mark:]:
+            self._free.setdefault(size, []).append(name)
+        del self._taken[mark:]
 
     def gep(self, pointer: str, offset: int | str) -> str:
         """pointer + offset in bytes."""

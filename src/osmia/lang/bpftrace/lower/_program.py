@@ -110,8 +110,10 @@ class Program:
     def statements(self, body: list[ast.Stmt]) -> None:
         for statement in body:
             self.at(statement)
-            mark = self.scratch_used
+            mark, function = self.scratch_used, self.f
+            stack = function.mark()
             STATEMENTS[type(statement)](self, statement)
+            function.release(stack)
             if not isinstance(statement, ast.Declare):
                 self.scratch_used = mark
 
