@@ -12,6 +12,7 @@ WIDTH, ROW, GAP, MARGIN, SIDE = 960, 58, 10, 16, 96
 CAPTIONS = {
     "cli": ("face", "the osmia command"),
     "_api": ("face", "osmia.trace, compile, load: the typed library"),
+    "_cached": ("face", "compile a script, or take it from the cache"),
     "sinks": ("run", "events as text and NDJSON"),
     "session": ("run", "attach, poll, decode, count what was lost, act"),
     "kernel": ("target", "programs, maps, links, rings of the running kernel"),

@@ -73,6 +73,10 @@ class Workload:
         """Wait for the end; the exit status, negative for a signal."""
         return self._process.wait(LINE_TIMEOUT_S)
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self, sig: int = signal.SIGKILL) -> None:
         """Send `sig`; nothing happens when the process has gone."""
         self._process.send_signal(sig)
