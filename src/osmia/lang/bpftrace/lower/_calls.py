@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ast
 from ..types import BPF, USER, Type
-from ._context import STRUCT, _need, user_symbol
+from ._context import STRUCT, _need, pid_tgid, user_symbol
 from ._layout import size_of, stack_map
 from ._memory import address_of, copy, in_memory, read_raw, read_space, zero
 from ._program import BUILTINS, CALLS, Program, Value
@@ -25,7 +25,7 @@ def _stack(p: Program, e: ast.Name | ast.Call) -> Value:
     to = f.alloca(16 if t.kind == "ustack" else 8)
     f.store(found, to)
     if t.kind == "ustack":
-        f.store(f.op("lshr", f.helper(14), "32"), f.gep(to, 8))
+        f.store(f.op("lshr", pid_tgid(p), "32"), f.gep(to, 8))
     p.script.count_stack_collision(p, found)
     return Value(t, to, BPF)
 

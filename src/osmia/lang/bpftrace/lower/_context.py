@@ -256,7 +256,7 @@ def user_symbol(p: Program, address: str, t: Type) -> Value:
     f = p.f
     to = f.alloca(16)
     f.store(address, to)
-    f.store(f.op("lshr", f.helper(14), "32"), f.gep(to, 8))
+    f.store(f.op("lshr", pid_tgid(p), "32"), f.gep(to, 8))
     return Value(t, to, BPF)
 
 

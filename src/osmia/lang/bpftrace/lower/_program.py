@@ -72,7 +72,8 @@ class Program:
         self.callbacks = 0
         self.in_callback = False
         self.slots: dict[int, tuple[int, str]] = {}  # id(VariableSlot) -> (offset, "frame" | "scratch")
-        self.frame_size = 8  # the first word: the context pointer, for callbacks; then "returned"
+        self.frame_size = 16  # for callbacks: the context pointer, the address of the scratch
+        self.result = self.f.alloca(8)
         self.return_at = -1
         self.keep_size = 0  # bytes of large variables, in front of the temporaries in scratch
         self.needs_frame = False
@@ -197,7 +198,7 @@ class Program:
     def leave(self) -> None:
         """End the program from here (also out of a loop's callback)."""
         if not self.in_callback:
-            self.f.ret("0")
+            self.f.br("leave")
             return
         if self.return_at < 0:
             self.return_at = self.hidden_variable()
@@ -206,57 +207,103 @@ class Program:
 
     def return_value(self, value: str) -> None:
         """End the program with a result (outside callbacks)."""
-        self.f.ret(value)
+        self.f.store(value, self.result)
+        self.f.br("leave")
 
     # ---- the end
 
     def finish(self) -> None:
-        """Write the prologues, now that it is known what the bodies need."""
-        self.f.ret("0")
+        """Write the prologues and the way out, now that it is known what the bodies need."""
         f = self.f
+        f.start("leave")
+        if self._claims:
+            f.store("0", "%slot")
+        f.ret(f.load(self.result))
+        f.prologue.append(f"  store i64 0, ptr {self.result}, align 8")
         if self.needs_frame or self.callback_functions:
             f.prologue.append(f"  %frame = alloca [{self.frame_size} x i8], align 8")
             f.stack += self.frame_size
             self.module.declare("llvm.memset", "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-            f.prologue.append(
-                f"  call void @llvm.memset.p0.i64(ptr align 8 %frame, i8 0, i64 {self.frame_size}, i1 false)"
-            )
-            if self.callback_functions:
-                f.prologue.append("  store ptr %a0, ptr %frame, align 8")
-        f.prologue += self._scratch_prologue(self.f)
+            zero = f"ptr align 8 %frame, i8 0, i64 {self.frame_size}, i1 false"
+            f.prologue.append(f"  call void @llvm.memset.p0.i64({zero})")
+        f.prologue += self._scratch_prologue()
+        if self.callback_functions:
+            f.prologue.append("  store ptr %a0, ptr %frame, align 8")
+            if self._scratch_bytes:
+                f.prologue.append("  %frame.keep = getelementptr i8, ptr %frame, i64 8")
+                f.prologue.append("  store ptr %keep, ptr %frame.keep, align 8")
         for function, frame_argument in self.callback_functions:
-            function.prologue.append(f"  %frame = getelementptr i8, ptr %a{frame_argument}, i64 0")
-            function.prologue.append("  %ctx = load ptr, ptr %frame, align 8")
-            function.prologue += self._scratch_prologue(function)
+            function.prologue += self._callback_prologue(frame_argument)
 
-    def _scratch_prologue(self, function: Function) -> list[str]:
-        size = self.keep_size + self.scratch_size
-        if not size:
-            return []
-        self.script.need_scratch(size)
-        symbol = self.module.map(self.script.scratch_name)
-        debug = function.first_location
+    @property
+    def _scratch_bytes(self) -> int:
+        return self.keep_size + self.scratch_size
+
+    @property
+    def _claims(self) -> bool:
+        """Uprobes run preemptible: another task may enter the same program on the same CPU before this one is done, so
+        each run claims one of a few scratch elements (bpf_prog_run_array_uprobe; atomics with a result since 5.12)."""
+        preemptible = self.probe.provider in ("uprobe", "uretprobe", "usdt")
+        return preemptible and self._scratch_bytes > 0 and self.features.version >= (5, 12)
+
+    def _callback_prologue(self, frame_argument: int) -> list[str]:
         lines = [
-            "%skey = alloca i64, align 8",
-            f"store i32 {self.number}, ptr %skey, align 8",
-            f"%keep = call ptr inttoptr (i64 1 to ptr)(ptr {symbol}, ptr %skey)",
-            "%noscratch = icmp eq ptr %keep, null",
-            "br i1 %noscratch, label %none, label %begin",
+            f"%frame = getelementptr i8, ptr %a{frame_argument}, i64 0",
+            "%ctx = load ptr, ptr %frame, align 8",
         ]
-        out = [f"  {line}{debug}" for line in lines]
-        out += ["none:", f"  ret i64 0{debug}", "begin:"]
-        out.append(f"  %scratch = getelementptr i8, ptr %keep, i64 {self.keep_size}{debug}")
-        if function is self.f:
-            out += [
-                line
-                for offset, where in self.slots.values()
-                if where == "scratch"
-                for line in (
-                    f"  %kz{offset} = getelementptr i8, ptr %keep, i64 {offset}{debug}",
-                    f"  store i64 0, ptr %kz{offset}, align 8{debug}",
-                )
+        if self._scratch_bytes:
+            lines += [
+                "%frame.keep = getelementptr i8, ptr %frame, i64 8",
+                "%keep = load ptr, ptr %frame.keep, align 8",
+                f"%scratch = getelementptr i8, ptr %keep, i64 {self.keep_size}",
             ]
-        return out
+        return [f"  {line}" for line in lines]
+
+    def _scratch_prologue(self) -> list[str]:
+        """Look the scratch element up (and claim it), point %keep and %scratch into it, clear large variables."""
+        if not self._scratch_bytes:
+            return []
+        debug = self.f.first_location
+        tries = CLAIMS if self._claims else 1
+        first_key = self.script.need_scratch(self._scratch_bytes + 8, tries)
+        symbol = self.module.map(self.script.scratch_name)
+        lines = ["%skey = alloca i64, align 8"]
+        for i in range(tries):
+            lines += [
+                f"store i32 {first_key + i}, ptr %skey, align 8",
+                f"%try{i} = call ptr inttoptr (i64 1 to ptr)(ptr {symbol}, ptr %skey)",
+                f"%null{i} = icmp eq ptr %try{i}, null",
+            ]
+            if not self._claims:
+                lines.append(f"br i1 %null{i}, label %none, label %begin")
+                continue
+            onward = f"claim{i + 1}" if i + 1 < tries else "none"
+            lines += [
+                f"br i1 %null{i}, label %none, label %have{i}",
+                f"have{i}:",
+                f"%old{i} = cmpxchg ptr %try{i}, i64 0, i64 1 monotonic monotonic, align 8",
+                f"%got{i} = extractvalue {{ i64, i1 }} %old{i}, 1",
+                f"br i1 %got{i}, label %begin, label %{onward}",
+            ]
+            if i + 1 < tries:
+                lines.append(f"{onward}:")
+        loss = self.script.probe_loss_counter(self)
+        came_from = [f"[ %try{i}, %{f'have{i}' if self._claims else 'entry'} ]" for i in range(tries)]
+        lines += [
+            "none:",
+            f"%nonewhere = getelementptr i8, ptr {loss[0]}, i64 {loss[1]}",
+            "atomicrmw add ptr %nonewhere, i64 1 monotonic, align 8",
+            "ret i64 0",
+            "begin:",
+            f"%slot = phi ptr {', '.join(came_from)}",
+            "%keep = getelementptr i8, ptr %slot, i64 8",
+            f"%scratch = getelementptr i8, ptr %keep, i64 {self.keep_size}",
+        ]
+        for offset, where in self.slots.values():
+            if where == "scratch":
+                lines.append(f"%kz{offset} = getelementptr i8, ptr %keep, i64 {offset}")
+                lines.append(f"store i64 0, ptr %kz{offset}, align 8")
+        return [line if line.endswith(":") else f"  {line}{debug}" for line in lines]
 
 
 def _has_loop(node: object) -> bool:
@@ -271,6 +318,7 @@ def _has_loop(node: object) -> bool:
 
 MAX_SCRATCH = 32768  # PCPU_MIN_UNIT_SIZE: the most a per-CPU value may take
 MAX_FRAME = 256
+CLAIMS = 4  # scratch elements of a preemptible program on one CPU
 
 EXPRESSIONS: dict[type, Callable[[Program, Any], Value]] = {}
 STATEMENTS: dict[type, Callable[[Program, Any], None]] = {}

@@ -84,7 +84,7 @@ class ScriptLowering:
         self.ring_bytes = self._ring_bytes()
         self._map_numbers = {name: i for i, name in enumerate(checked.maps)}
         self._stack_maps: dict[str, Type] = {}
-        self._scratch_size = 0
+        self._scratch_size = self._scratch_elements = 0
         self._uses_ring = self._uses_loss = self._uses_start = self._uses_zero = False
         self._specs: list[ProgramSpec] = []
         self._attach: list[AttachPoint] = []
@@ -130,8 +130,11 @@ class ScriptLowering:
     def need_stack_map(self, t: Type) -> None:
         self._stack_maps[stack_map(t)] = t
 
-    def need_scratch(self, size: int) -> None:
+    def need_scratch(self, size: int, elements: int) -> int:
+        """Reserve scratch elements for a program; returns the key of the first."""
         self._scratch_size = max(self._scratch_size, size)
+        self._scratch_elements += elements
+        return self._scratch_elements - elements
 
     def _ring_bytes(self) -> int:
         pages = self.config.perf_rb_pages
@@ -145,11 +148,17 @@ class ScriptLowering:
 
     # ---- losses
 
-    def _loss(self, p: Program, index: int) -> None:
+    def _loss_symbol(self) -> str:
         self._uses_loss = True
         count = len(self.probe_names) + len(self._map_numbers) + 1
-        symbol = self.module.variable("osmia_loss", 8 * count, LOSS)
-        p.f.atomic_add(p.f.gep(symbol, 8 * index), "1")
+        return self.module.variable("osmia_loss", 8 * count, LOSS)
+
+    def _loss(self, p: Program, index: int) -> None:
+        p.f.atomic_add(p.f.gep(self._loss_symbol(), 8 * index), "1")
+
+    def probe_loss_counter(self, p: Program) -> tuple[str, int]:
+        """(symbol, byte offset) of the counter of events that a program lost."""
+        return self._loss_symbol(), 8 * self.loss_index(p.probe)
 
     def count_probe_loss(self, p: Program) -> None:
         self._loss(p, self.loss_index(p.probe))
@@ -244,7 +253,7 @@ class ScriptLowering:
             run, skip = p.f.label("run"), p.f.label("skip")
             p.f.cond_br(condition(p, probe.predicate), run, skip)
             p.f.start(skip)
-            p.f.ret("0")
+            p.leave()
             p.f.start(run)
         p.statements(probe.body)
         p.finish()
@@ -331,7 +340,9 @@ class ScriptLowering:
         for name, t in self._stack_maps.items():
             specs.append(MapSpec(name, _STACK_TRACE, 4, 8 * t.count, STACK_ENTRIES))
         if self._scratch_size:
-            specs.append(MapSpec(self.scratch_name, _PERCPU_ARRAY, 4, (self._scratch_size + 7) & ~7, len(self._specs)))
+            specs.append(
+                MapSpec(self.scratch_name, _PERCPU_ARRAY, 4, (self._scratch_size + 7) & ~7, self._scratch_elements)
+            )
         if self._uses_ring:
             ring = self.features.has("ringbuf_reserve")
             specs.append(MapSpec("ring", _RINGBUF, 0, 0, self.ring_bytes) if ring else
