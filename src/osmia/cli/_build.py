@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
     Option(("-o", "--output"), "the object file", "FILE"),
-    Option(("--portable",), "leave offsets of kernel types open, for other kernels (CO-RE)"),
     Option(("--unsafe",), "allow what changes the system"),
     Option(("-I", "--include-dir"), "look for imports and includes here too", "DIR", many=True),
     Option(("-h", "--help"), "show this"),
@@ -49,7 +48,6 @@ def run(argv: Sequence[str]) -> int:
     from .. import _api
     from ..objects import write_elf
 
-    more = {"portable": True} if args.has("portable") else {}
     obj = _api.compile(
         script,
         name=name,
@@ -58,7 +56,6 @@ def run(argv: Sequence[str]) -> int:
         unsafe=args.has("unsafe"),
         include_dirs=tuple(args.texts("include_dir")),
         cache=False,
-        **more,
     )
     with open(out, "wb") as f:
         f.write(write_elf(obj))

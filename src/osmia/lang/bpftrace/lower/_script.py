@@ -45,8 +45,8 @@ STACK_ENTRIES = 16384
 DEFAULT_RING = 4 << 20
 START = ".data.start"
 RUN_VALUES = (("boot_time", 0), ("tai_offset", 8), ("child_pid", 16))  # what the session writes there, and where
-LOSS = ".bss.loss"
-ZERO = ".bss.zero"
+LOSS = ".data.loss"
+ZERO = ".data.zero"
 
 
 class Options:
