@@ -96,7 +96,8 @@ class Compilation:
     def check(self) -> CheckedScript:
         """The typed script. Raises SourceError, ProbeError."""
         from ...probes import Catalogue
-        from .check import Environment, check
+        from ._check_state import Environment
+        from .check import check
         from .config import read_config
 
         script = self.parse()
