@@ -108,7 +108,7 @@ class EventFormat(Data):
 
     print_map with a field "key" prints one element. A map is named as in the source ("@reads"). `probe` is the index of
     the source probe block (`AttachPoint.source`), or -1.
-    `file`, `line`, `col`, `end_col` (exclusive) and `source` (that line's text) say where the call stands in the script.
+    `file`, `line`, `col`, `end_col` (exclusive) and `source` (that line's text) say where the call stands.
     """
 
     id: int

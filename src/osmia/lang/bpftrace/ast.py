@@ -1,7 +1,8 @@
 """The syntax tree of the bpftrace language.
 
-Passes over it: parse -> expand (imports, macros, positional parameters, probes) -> check (types) -> lower (IR).
-The parser fills the constructor fields; fields declared with `late()` are None until the pass named beside them sets them.
+Passes over it: parse -> expand (imports, macros, positional parameters) -> check (probes, types) -> lower (IR).
+The parser fills the constructor fields; fields declared with `late()` are None until the pass named beside them sets
+them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Boolean(Expr):
 
 
 class String(Expr):
-    """`value` with escapes resolved (str of code points 0-255 for \\x escapes; encode as latin-1 when all < 256 and from escapes, utf-8 else: see `data`)."""
+    """A literal: `value` has its escapes resolved; `data` is what the program gets."""
 
     value: str
     data: bytes = b""  # the bytes, UTF-8 for what was written literally, escapes as they say, no trailing NUL
@@ -213,7 +214,7 @@ class ExprStmt(Stmt):
 
 
 class Assign(Stmt):
-    """`target op value`; op is "=", "+=", ... Targets: Variable, MapRef, Member/Index (refused by check), `_` (target None)."""
+    """`target op value`; op is "=", "+=", ... `target` is a Variable, a MapRef, or None for `_`."""
 
     target: Expr | None
     op: str

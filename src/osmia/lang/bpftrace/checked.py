@@ -53,7 +53,7 @@ class CheckedProbe(MutableData):
     A block whose `args` differ between its matches comes as several CheckedProbes, each with its own copy of the tree.
     `provider` is the canonical name ("tracepoint", "uretprobe", "begin", ...).
     `args` describes `args`: for tracepoint and usdt offsets are from the start of the record; for fentry, fexit
-    and rawtracepoint `offset` is 8 * argument index in the context array; for uprobes with DWARF the offset is 8 * argument index.
+    and rawtracepoint `offset` is 8 * argument index in the context array; for uprobes it is 8 * argument index.
     `retval` is the type of `retval` where the probe has one. `functions` lists ((arg name, Type), ...) where known.
     `index` numbers the source block (loss accounting, `AttachPoint.source`). `names` are the probe strings, one
     per attach point, for the `probe` builtin.

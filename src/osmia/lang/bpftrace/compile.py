@@ -42,8 +42,8 @@ class Compilation:
         btf: str | None = None,
         debug: Sequence[str] = (),
     ) -> None:
-        head = "".join(f'#include "{path}"\n' for path in includes)
-        self.sources = [Source(name, head + script)]
+        self.sources = [Source(name, script)]
+        self.includes = tuple(includes)
         self.warning_level = warning_level
         self.params = tuple(params)
         self.options = {k: None if v is True else v for k, v in (options or {}).items() if v is not False}
@@ -78,7 +78,13 @@ class Compilation:
 
         source = self.sources[0]
         folder = os.path.dirname(source.name)
-        script = parse(source, have_btf=self.have_btf, include_dirs=self.include_dirs, file_dir=folder)
+        head = self._head()
+        script = parse(source, have_btf=self.have_btf, include_dirs=self.include_dirs, file_dir=folder, head=head)
+        if head is not None:
+            from .ast import CDefinition, Span
+
+            script.definitions.insert(0, CDefinition(Span(0, len(head.text), len(self.sources)), head.text))
+            self.sources.append(head)
         if self.probe_filter:
             import re
 
@@ -92,6 +98,11 @@ class Compilation:
             have_btf=self.have_btf,
             include_dirs=self.include_dirs,
         )
+
+    def _head(self) -> Source | None:
+        """The files to include before the script, as C text in a source of their own."""
+        text = "".join(f'#include "{path}"\n' for path in self.includes)
+        return Source("--include", text) if text else None
 
     def check(self) -> CheckedScript:
         """The typed script. Raises SourceError, ProbeError."""
@@ -195,9 +206,9 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     """Compile a script in the bpftrace language for the running kernel; nothing is loaded.
 
     `name` is what messages call the script; for a file it is its path (imports are relative to it). `params` are the
-    positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `has_cmd` says that
-    there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2; `probe_filter` a regular
-    expression that keeps only the probes it finds. Warnings are in the object's settings, as "warning.N".
+    positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `has_cmd` says
+    that there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2;
+    `probe_filter` a regular expression that keeps only the probes it finds. Warnings are in the object's settings, as "warning.N".
     Raises SourceError with all errors of the script.
     """
     return Compilation(script, name=name, **options).compile()  # type: ignore[arg-type]

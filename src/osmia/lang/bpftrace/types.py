@@ -1,7 +1,7 @@
 """Types of the bpftrace language, as the type checker computes them and the lowering uses them.
 
 A `Type` is immutable and compared by value. Struct types refer to their definition by (`store`, `type_id`): `store` is
-"btf" (the kernel's BTF; id there) or "c" (the `StructTable` of the script: its own C definitions and tracepoint formats, keyed by name).
+"btf" (the kernel's BTF; id there) or "c" (the script's own C definitions and tracepoint formats, by name).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Type(Data):
     struct, union   `name`, `size`, `store`, `type_id`; `space` = where the object lives when it is an lvalue in memory
     tuple    `elements`; record: `elements` and `names`
     kstack, ustack  `mode`, `count` (frame limit)
-    ksym, usym, inet, mac, timestamp (`mode`, `name` = format), cgroup_path, username, strerror, signal_name, syscall_name, probe
+    ksym, usym, inet, mac, timestamp (`mode`, `name` = format), cgroup_path, username, strerror, signal_name,
+    syscall_name, probe
     count, sum, avg, min, max, stats (`signed`), hist (`bits`), lhist (`bounds`), tseries    map values only
     stack_mode, timestamp_mode, type (a type used as a value)                              compile time only
     """

@@ -69,6 +69,8 @@ class Options:
 
 
 class ScriptLowering:
+    """Lowers one checked script: `lower()` gives the object, `ir()` the LLVM IR as text, before optimisation."""
+
     scratch_name = "scratch"
 
     def __init__(self, checked: CheckedScript, options: Options) -> None:
