@@ -60,10 +60,11 @@ EXPRESSIONS[ast.Call] = _call
 
 def _allowed(st: State, e: ast.Call, row: Builtin) -> bool:
     if row.unsafe and not st.env.unsafe:
-        st.error(
-            e.span, f"{row.name}() is an unsafe function being used in safe mode",
-            f"{row.name}() is unsafe. To use you need the --unsafe flag",
-        )  # fmt: skip
+        if row.name == "write_user":
+            message = "write_user() is unsafe. To use you need the --unsafe flag"
+        else:
+            message = f"{row.name}() is an unsafe function being used in safe mode"
+        st.error(e.span, message, "allow what changes the system with --unsafe")
         return False
     if row.probes and st.ctx.provider and st.ctx.provider not in row.probes:
         if row.name == "path":

@@ -32,7 +32,7 @@ _IGNORED = frozenset(
         "unstable_macro",
     )
 )
-_LICENSES = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+_LICENSES = ("Dual MIT/GPL", "Dual BSD/GPL", "Dual MPL/GPL", "GPL and additional rights", "GPL v2", "GPL")
 _CHOICES = {
     "cache_user_symbols": {"per_pid": "PER_PID", "1": "PER_PID", "per_program": "PER_PROGRAM", "none": "NONE",
                            "0": "NONE"},
@@ -154,7 +154,7 @@ def _choice(name: str, written: str, value: Value) -> str:
 
 def _license(value: Value) -> str:
     if value not in _LICENSES:
-        valid = ", ".join(reversed(_LICENSES))
+        valid = ", ".join(_LICENSES)
         raise ValueError(
             f"Invalid value for license. Found: {value}. Valid values: {valid}",
             'most kernel helpers need license="GPL"',

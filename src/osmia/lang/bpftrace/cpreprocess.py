@@ -36,7 +36,8 @@ _KERNEL_DIRS = frozenset((
 _LIBC = frozenset((
     "stdint.h", "stddef.h", "stdbool.h", "stdio.h", "stdlib.h", "string.h", "errno.h", "syscall.h", "unistd.h",
     "limits.h", "inttypes.h", "signal.h", "time.h", "fcntl.h", "sys/types.h", "sys/socket.h", "sys/stat.h",
-    "sys/time.h", "sys/syscall.h", "netinet/in.h", "arpa/inet.h",
+    "sys/time.h", "sys/syscall.h", "netinet/in.h", "netinet/tcp.h", "arpa/inet.h", "sys/mman.h", "sys/resource.h",
+    "sys/wait.h",
 ))  # fmt: skip
 _SYSTEM_DIRS = ("/usr/include", "/usr/local/include", "/usr/include/x86_64-linux-gnu", "/usr/include/aarch64-linux-gnu")
 
@@ -205,8 +206,9 @@ class Preprocessor:
         if path:
             self.read(source, path, start, end)
             return
-        if found[1] and self.is_known(name):
+        if self.is_known(name):
             if self.have_btf:
+                self.define_all(name)
                 return
             self.error(
                 source, start, end, f"cannot include '{name}': kernel headers are not read",
@@ -215,6 +217,13 @@ class Preprocessor:
             return
         where = start + max(source.text[start:end].find(name) - 1, 0)
         self.error(source, where, end, f"'{name}' file not found", "add its folder with -I")
+
+    def define_all(self, header: str) -> None:
+        """The numbers that a header of the system defines, where the script did not define them before."""
+        from .headers import constants
+
+        for name, value in constants(header).items():
+            self.macros.setdefault(name, Macro(name, None, str(value), tuple(lex_all(str(value))[:-1])))
 
     def find(self, name: str, file_dir: str) -> str:
         import os

@@ -7,7 +7,7 @@ from . import ast
 from .ast import Span
 from .checked import Source
 from .expressions import MAX_ERRORS, MAX_HEIGHT, TAGS, ExpressionParser, SyntaxProblem, is_higher
-from .lexer import attach_end, c_chunk_end, compile_pattern, lex_region, skip_blank
+from .lexer import attach_end, c_chunk_end, compile_pattern, lex_region, skip_blank, word_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,22 +29,27 @@ _NO_PATHS = frozenset((
 ))  # fmt: skip
 # Names that always are builtins (others can be shadowed by macros).
 BUILTINS = frozenset(("args", "ctx", "kstack", "nsecs", "pid", "tid", "ustack"))
-_WORD = compile_pattern(r"[A-Za-z_][A-Za-z0-9_]*+")
 _LINE = compile_pattern(r"(?:\\\r?\n|/\*(?s:.*?)\*/|[^\n])*+")
-_NAMED = compile_pattern(r"([A-Za-z_][A-Za-z0-9_]*)\s*=\s*")
 _C_HEAD = compile_pattern(r"[^:/,;{]*+[{;]")
 
 
 def parse(
-    source: Source, index: int = 0, *, have_btf: bool = True, include_dirs: Sequence[str] = (), file_dir: str = ""
+    source: Source,
+    index: int = 0,
+    *,
+    have_btf: bool = True,
+    include_dirs: Sequence[str] = (),
+    file_dir: str = "",
+    head: Source | None = None,
 ) -> ast.Script:
     """The tree of one script. `index` is the number that spans carry: the script's place among the sources.
 
     `#define` lines apply to the text behind them; `have_btf`, `include_dirs` and `file_dir` (where `#include "x.h"`
-    looks first) are what `cdefs.read` takes. Raises SourceError with all errors found.
+    looks first) are what `cdefs.read` takes; `head` is C text that comes before the script. Raises SourceError with all errors found.
     """
     parser = Parser(source, index)
     parser.c_options = (have_btf, tuple(include_dirs), file_dir)
+    parser.head = head
     try:
         script = parser.script()
     except RecursionError:
@@ -65,6 +70,7 @@ class Parser(ExpressionParser):
         self.macros: dict[str, Macro] = {}
         self.defined = False  # whether the #define lines were looked at
         self.c_options: tuple[bool, tuple[str, ...], str] = (True, (), "")
+        self.head: Source | None = None
 
     # ------------------------------------------------------------ blocks
 
@@ -426,22 +432,21 @@ class Parser(ExpressionParser):
             out.definitions.append(ast.CDefinition(Span(start, self.pos, self.index), text[start : self.pos]))
             self.late(phase > 0, "C definitions must appear before probes and functions", start)
             return phase
-        match = _WORD.match(text, start)
-        if match is None:
+        word = word_at(text, start)
+        if not word:
             self.probe(out)
             return 2
-        word = match[0]
         if word == "typedef" or (word in TAGS and _is_c_definition(text, start)):
             self.c_definition(out, start)
             self.late(phase > 0, "C definitions must appear before probes and functions", start)
             return phase
         if not self.defined:
             self.defined = True
-            if out.definitions:
+            if out.definitions or self.head is not None:
                 self.take_macros(out)
         handler = _TOP_LEVEL.get(word)
         if handler is not None:
-            following = skip_blank(text, match.end())
+            following = skip_blank(text, start + len(word))
             char = text[following : following + 1]
             if char not in (":", "/", ",", "") and (char != "{" or word == "config"):
                 return max(phase, handler(self, out, phase, following))
@@ -484,11 +489,13 @@ class Parser(ExpressionParser):
         Errors in these lines are left to `cdefs.read`, which sees them all.
         """
         lines = [d for d in out.definitions if d.text[0] == "#"]
-        if lines:
+        if lines or self.head is not None:
             from .cpreprocess import Preprocessor
 
             have_btf, include_dirs, file_dir = self.c_options
             cpp = Preprocessor(lambda *_: None, lambda _: None, have_btf=have_btf, include_dirs=include_dirs)
+            if self.head is not None:
+                cpp.feed(self.head, self.head.text, 0, "")
             for line in lines:
                 cpp.feed(self.source, line.text, line.span.start, file_dir)
             self.macros = cpp.macros
@@ -662,16 +669,14 @@ class Parser(ExpressionParser):
 
     def probe(self, out: ast.Script) -> None:
         text, start = self.source.text, self.pos
-        named = _NAMED.match(text, start)
-        name, pos = (named[1], named.end()) if named else ("", start)
+        name, pos = _probe_name(text, start)
         attach: list[ast.AttachSpec] = []
         while True:
             pos = skip_blank(text, pos)
             char = text[pos : pos + 1]
             if attach and char in ("{", "/"):
                 break
-            word = _WORD.match(text, pos)
-            end = attach_end(text, pos, word is not None and word[0] in _NO_PATHS)
+            end = attach_end(text, pos, word_at(text, pos) in _NO_PATHS)
             if end == pos:
                 self.report(
                     pos,
@@ -722,6 +727,21 @@ class Parser(ExpressionParser):
         self.in_predicate = False
         self.pos = behind
         return found
+
+
+def _probe_name(text: str, start: int) -> tuple[str, int]:
+    """The name of `name = probe:... { }`, or "", and where the first attach point begins."""
+    name = word_at(text, start)
+    pos = _skip_space(text, start + len(name))
+    if not name or not text.startswith("=", pos):
+        return "", start
+    return name, _skip_space(text, pos + 1)
+
+
+def _skip_space(text: str, pos: int) -> int:
+    while text[pos : pos + 1].isspace():
+        pos += 1
+    return pos
 
 
 def _is_c_definition(text: str, start: int) -> bool:
