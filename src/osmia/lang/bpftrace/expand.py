@@ -512,6 +512,8 @@ class _Expander:
 
     def attach_text(self, spec: ast.AttachSpec) -> str:
         """An attach point with its `$1` replaced, outside of quotes."""
+        if "$" not in spec.text:
+            return spec.text
         bad: list[str] = []
 
         def replace(found: Match[str]) -> str:
