@@ -167,12 +167,16 @@ class AttachError(KernelError):
 
 
 class NotSupported(OsmiaError):
-    """This kernel, target or build lacks `feature`; `since` is the least Linux version that has it, or empty."""
+    """This kernel, target or build lacks `feature`; `since` is the least Linux version that has it, or empty.
 
-    def __init__(self, message: str, *, feature: str, since: str = "", hint: str = "") -> None:
+    `probe` names the probe that could not be attached for this reason.
+    """
+
+    def __init__(self, message: str, *, feature: str, since: str = "", probe: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.feature = feature
         self.since = since
+        self.probe = probe
 
 
 class ProbeError(OsmiaError):

@@ -48,6 +48,11 @@ osmia COMMAND --help tells more. Examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's). Returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # The process is ours. What imports make stays: looking for garbage in it costs a tenth of a cold start.
+        import gc
+
+        gc.set_threshold(100_000)
     try:
         return dispatch(words)
     except Closed:
@@ -81,7 +86,7 @@ def report(error: Exception, words: list[str]) -> int:
     """Say what went wrong; never a traceback, unless OSMIA_DEBUG is set."""
     import os
 
-    from ..errors import OsmiaError, SourceError, UsageError
+    from ..errors import AttachError, NotSupported, OsmiaError, SourceError, UsageError
 
     if os.environ.get("OSMIA_DEBUG"):
         import traceback
@@ -94,6 +99,8 @@ def report(error: Exception, words: list[str]) -> int:
     if isinstance(error, SourceError):
         complain(error.message + "\n")
     elif isinstance(error, OsmiaError):
+        if drop_in and isinstance(error, (AttachError, NotSupported)) and error.probe:
+            complain(f"{head}Unable to attach probe: {error.probe}\n")
         complain(f"{head}{error.message}\n" + (f"{hint}{error.hint}\n" if error.hint else ""))
         log = getattr(error, "log", "")
         if log and ("-v" in words or "--verbose" in words):

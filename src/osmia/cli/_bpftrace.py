@@ -34,7 +34,7 @@ OPTIONS = (
     Option(("-I", "--include-dir"), "look for includes here too", "DIR", many=True),
     Option(("--include",), "include this file before the program", "FILE", many=True),
     Option(("--debuginfo",), "look for debug files here too", "DIR", many=True),
-    Option(("--traceable-functions",), "accepted; the kernel's own list is used", "FILE"),
+    Option(("--traceable-functions",), "take the kernel's functions from this file", "FILE"),
     Option(("--unsafe",), "allow what changes the system"),
     Option(("--no-feature",), "do without these features", "FEATURES", many=True),
     Option(("--mode",), "codegen, bench or test", "MODE", MODES),

@@ -133,5 +133,6 @@ def compile_and_run(source: Script, args: Parsed, options: RunOptions) -> int:
         warning_level=0 if not options.warnings else 2 if args.has("warnings") else 1,
         include_dirs=tuple(args.texts("include_dir")),
         includes=tuple(args.texts("include")),
+        traceable=args.text("traceable_functions"),
     )
     return run_object(obj, options)

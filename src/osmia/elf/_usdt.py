@@ -97,10 +97,21 @@ def parse_usdt_args(text: str, machine: int = EM_X86_64) -> tuple[UsdtArg, ...]:
             size = int(head.removesuffix("f"))
             if abs(size) not in (1, 2, 4, 8):
                 raise ValueError
-            out.append(operand(op).replace(size=abs(size), signed=size < 0, is_float=is_float))
+            out.append(_sized(operand(op), size, is_float))
         except ValueError:
             raise ElfError(f"parse USDT argument {word!r}: operand is not understood") from None
     return tuple(out)
+
+
+def _sized(arg: UsdtArg, size: int, is_float: bool) -> UsdtArg:
+    """With the size and sign that stand before the @; compilers write constants with a sign of their own."""
+    value = arg.value
+    if arg.kind == "const" and abs(size) < 8:
+        bits = 8 * abs(size)
+        value &= (1 << bits) - 1
+        if size < 0 and value >> bits - 1:
+            value -= 1 << bits
+    return arg.replace(size=abs(size), signed=size < 0, is_float=is_float, value=value)
 
 
 def _words(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import BtfError, ElfError, NotSupported, ProbeError, SymbolError
-from ._files import resolve_files
+from ._files import in_namespace, is_elf, resolve_files
 from ._functions import KALLSYMS, KIND_FUNC, KernelFunctions
 from ._glob import has_wildcard, matcher
 from ._match import Location, Match
@@ -30,6 +30,7 @@ class Catalogue:
 
     `tracefs` is where tracefs is mounted ("": found), `kallsyms` a path or the text. With a `pid`, user probes
     mean what that process has mapped, by paths of its mount namespace. `unsafe` allows probes outside of functions.
+    `traceable` is a file that lists the functions of the kernel, in the format of available_filter_functions.
     A context manager: it keeps ELF files mapped until `close`.
     """
 
@@ -41,10 +42,11 @@ class Catalogue:
         *,
         pid: int = 0,
         unsafe: bool = False,
+        traceable: str = "",
     ) -> None:
         self.btf = btf
         self.tracefs = Tracefs(tracefs)
-        self.functions = KernelFunctions(btf, self.tracefs.path, kallsyms)
+        self.functions = KernelFunctions(btf, self.tracefs.path, kallsyms, traceable=traceable)
         self.pid = pid
         self.unsafe = unsafe
         self._module_btf: dict[str, Btf | None] = {}
@@ -315,6 +317,11 @@ class Catalogue:
 
     def _uprobe(self, spec: ProbeSpec) -> list[Match]:
         found: list[Match] = []
+        if self.unsafe and spec.address is not None and not has_wildcard(spec.target):
+            path = in_namespace(self.pid, spec.target)
+            if os.path.isfile(path) and not is_elf(path):
+                # A flat binary, which is mapped as it is: the address is the file offset.
+                return [_placed(spec, path, "", [Location(spec.address, spec.address)])]
         paths = self.files(spec)
         for path in paths:
             try:
@@ -334,7 +341,6 @@ class Catalogue:
                 raise ProbeError(
                     f"Could not resolve address: {path}:{spec.address:#x}",
                     probe=spec.text,
-                    hint="no function covers it; use --unsafe to probe it all the same",
                 )
             try:
                 place = file.place(spec.address)

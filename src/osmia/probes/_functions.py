@@ -35,8 +35,11 @@ class KernelFunctions:
     `kallsyms` is a path or the text itself. Reading happens on first use; `has` asks BTF before it reads anything.
     """
 
-    def __init__(self, btf: Btf | None, tracefs: str = "", kallsyms: str | bytes = KALLSYMS) -> None:
+    def __init__(
+        self, btf: Btf | None, tracefs: str = "", kallsyms: str | bytes = KALLSYMS, *, traceable: str = ""
+    ) -> None:
         self._btf = btf
+        self._listed = traceable  # a file that alone says what can be probed
         self._tracefs = tracefs
         self._kallsyms = kallsyms
         self._text: bytes | None = None
@@ -47,7 +50,9 @@ class KernelFunctions:
     def modules(self) -> dict[str, list[str]]:
         """Module -> sorted names of the functions that can be probed, "vmlinux" first."""
         if self._modules is None:
-            found = self._from_ftrace() or self._from_kallsyms() or self._from_btf()
+            found = self._from_ftrace()
+            if not found and not self._listed:
+                found = self._from_kallsyms() or self._from_btf()
             names = sorted(found, key=lambda m: (m != "vmlinux", m))
             self._modules = {module: sorted(found[module]) for module in names}
         return self._modules
@@ -64,6 +69,8 @@ class KernelFunctions:
 
     def has(self, name: str, module: str = "") -> bool:
         """Whether the kernel (or `module`) has this function; it may still refuse a probe there."""
+        if self._listed:
+            return name in self.sets().get(module, ()) if module else self.is_traceable(name)
         if module in ("", "vmlinux") and self._btf is not None and self._btf.find(name, KIND_FUNC) is not None:
             return True
         if self._kallsyms_text():
@@ -93,8 +100,8 @@ class KernelFunctions:
     # where the names come from
 
     def _from_ftrace(self) -> dict[str, set[str]]:
-        path = f"{self._tracefs}/available_filter_functions"
-        if not self._tracefs:
+        path = self._listed or f"{self._tracefs}/available_filter_functions"
+        if not self._listed and not self._tracefs:
             return {}
         try:
             with open(path, encoding="utf-8") as file:

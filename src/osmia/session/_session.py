@@ -198,8 +198,15 @@ class Session:
         real = [p for p in points if p.provider not in DIRECT]
         forward = [p for p in real if p.provider not in LAST_FIRST]
         backward = [p for p in reversed(real) if p.provider in LAST_FIRST]
+        places: set[tuple[str, str]] = set()
         for point in forward + backward:
-            count += self._attach_one(loaded, point)
+            attached = self._attach_one(loaded, point)
+            if point.provider == "usdt" and attached:
+                # The places of one USDT probe are one probe.
+                place = point.program, point.name
+                attached = 0 if place in places else 1
+                places.add(place)
+            count += attached
         if not count:
             kinds = {p.provider for p in points}
             how = "use --test to run test probes" if "test" in kinds else ""
@@ -215,6 +222,7 @@ class Session:
             link = loaded.attach(point)
         except (AttachError, NotSupported, ProbeError) as e:
             if not point.optional:
+                e.probe = point.name
                 raise
             if self._settings.get("missing_probes") != "ignore":
                 self._warn(f"{e.message}; skipping it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import NotSupported, OsmiaError, ProbeError
+from ...errors import Diagnostic, NotSupported, OsmiaError, ProbeError
 from . import ast
 from ._check_names import base_type
 from ._check_state import Context, State
@@ -23,6 +23,8 @@ _KERNEL_SPACE = (
     "bench",
 )  # fmt: skip
 _USER_SPACE = ("uprobe", "uretprobe", "usdt")
+# Errors about where in a file a probe would go, which upstream's tools report without a place in the script.
+_BOUNDARIES = ("Could not resolve address", "Could not determine boundary")
 # Providers whose programs see arguments that differ from match to match.
 _TYPED = ("tracepoint", "rawtracepoint", "fentry", "fexit", "usdt", "iter")
 
@@ -139,6 +141,10 @@ def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:
         return []
     except OsmiaError as problem:
         hint = problem.hint
+        if problem.message.startswith(_BOUNDARIES) and st.config.missing_probes == "error":
+            text = f"{problem.message}\n{hint}" if hint else problem.message
+            st.errors.append(Diagnostic("error", text))
+            return []
         if isinstance(problem, ProbeError) and problem.suggestions and not hint:
             hint = "did you mean " + " or ".join(problem.suggestions) + "?"
         _missing(st, attach, problem.message, hint)
@@ -148,6 +154,10 @@ def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:
             if m.note:
                 st.noted(attach.span, m.note)
         return found
+    if spec.provider in ("kprobe", "kretprobe") and not spec.is_pattern:
+        _untraceable(st, attach, spec.function)
+        if st.env.unsafe:
+            return [Match(spec, spec.name, spec.target, spec.function)]
     try:
         none = catalogue.no_match(spec)
         message, hint = none.message, none.hint
@@ -155,6 +165,18 @@ def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:
         message, hint = f"No matches for {spec.provider} {':'.join(p for p in (spec.target, spec.function) if p)}.", ""
     _missing(st, attach, message, hint)
     return []
+
+
+def _untraceable(st: State, attach: ast.AttachSpec, function: str) -> None:
+    message = (
+        f'{function} is not traceable (either non-existing, inlined, or marked as "notrace"); attaching to it will '
+        "likely fail"
+    )
+    warning = st.diagnostic("warning", attach.span, message)
+    if st.config.missing_probes == "error" and not st.env.unsafe:
+        st.errors.append(warning)  # shown with the error that follows
+    else:
+        st.noted(attach.span, message)
 
 
 def _missing(st: State, attach: ast.AttachSpec, message: str, hint: str) -> None:

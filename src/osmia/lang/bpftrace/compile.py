@@ -41,6 +41,7 @@ class Compilation:
         probe_filter: str = "",
         btf: str | None = None,
         debug: Sequence[str] = (),
+        traceable: str = "",
     ) -> None:
         self.sources = [Source(name, script)]
         self.includes = tuple(includes)
@@ -53,6 +54,7 @@ class Compilation:
         self.probe_filter = probe_filter
         self.warnings: list[Diagnostic] = []
         self.debug = tuple(debug)
+        self.traceable = traceable
         self._btf_path = btf
         self._btf: Btf | None = None
         self._btf_tried = False
@@ -127,7 +129,8 @@ class Compilation:
                 file_dirs=dirs,
                 resolve=self._kernel_type,
             )
-        with Catalogue(_LazyBtf(self), pid=self.pid, unsafe=self.unsafe) as catalogue:  # type: ignore[arg-type]
+        lazy: Btf = _LazyBtf(self)  # type: ignore[assignment]
+        with Catalogue(lazy, pid=self.pid, unsafe=self.unsafe, traceable=self.traceable) as catalogue:
             environment = Environment(
                 self.sources,
                 definitions,
@@ -208,7 +211,8 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     `name` is what messages call the script; for a file it is its path (imports are relative to it). `params` are the
     positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `has_cmd` says
     that there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2;
-    `probe_filter` a regular expression that keeps only the probes it finds. Warnings are in the object's settings, as "warning.N".
+    `probe_filter` a regular expression that keeps only the probes it finds; `traceable` a file that
+    lists the functions of the kernel. Warnings are in the object's settings, as "warning.N".
     Raises SourceError with all errors of the script.
     """
     return Compilation(script, name=name, **options).compile()  # type: ignore[arg-type]
