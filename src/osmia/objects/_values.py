@@ -39,7 +39,9 @@ KINDS = (
     "min", "max",   # u64 or s64 value, u64 is_set
     "hist",         # u64[count] buckets of a log2 histogram with `bits` extra bits of precision
     "lhist",        # u64[count] buckets: below min, (max - min) / step steps, above max; `bounds` = min, max, step
-    "tseries",      # reserved
+    # `count` buckets of u64: number of the interval, value, how many values (avg) or when (last), 1 when there is one;
+    # `mode` is "" (last), avg, max, min or sum, `bounds` = interval in ns, count, 0. Interval 0 begins at 1970-01-01.
+    "tseries",
 )  # fmt: skip
 
 AGGREGATIONS = ("count", "sum", "avg", "stats", "min", "max", "hist", "lhist", "tseries")

@@ -6,7 +6,7 @@ from struct import Struct
 
 from ..objects import AGGREGATIONS
 from ._decode import compile_value, make_stats
-from ._model import divide, linear_histogram, log2_histogram
+from ._model import TimeSeries, divide, linear_histogram, log2_histogram
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,46 @@ def compile_map_value(t: ValueType, names: Names) -> Callable[[bytes], Any]:
         return lambda b: log2_histogram(_columns(b, t.count), t.bits)
     if kind == "lhist":
         return lambda b: linear_histogram(_columns(b, t.count), t.bounds)
+    if kind == "tseries":
+        return lambda b: _series(b, t)
     raise ValueError(f"no way to read a map of {kind}")
+
+
+def _series(b: bytes, t: ValueType) -> TimeSeries:
+    """The intervals that have a value, put together over CPUs, oldest first."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for number, value, meta, is_set in Struct(f"<Q{'q' if t.signed else 'Q'}QQ").iter_unpack(b):
+        if is_set:
+            found.setdefault(number, []).append((value, meta))
+    interval = t.bounds[0]
+    points = tuple((number * interval, _merged(t.mode, found[number], t.signed)) for number in sorted(found))
+    return TimeSeries(points, interval)
+
+
+def _merged(mode: str, parts: list[tuple[int, int]], signed: bool) -> int:
+    values = [value for value, _ in parts]
+    if mode in ("min", "max"):
+        return min(values) if mode == "min" else max(values)
+    if mode in ("avg", "sum"):
+        total = wrap(sum(values), signed)
+        return total if mode == "sum" else divide(total, sum(count for _, count in parts) or 1)
+    return max(parts, key=lambda part: part[1])[0]
+
+
+def align_series(rows: list[tuple[bytes, TimeSeries]], count: int) -> list[tuple[bytes, TimeSeries]]:
+    """All series of a map up to the latest interval of any: the last `count`, those without a value as None."""
+    ends = [series.points[-1][0] for _, series in rows if series.points]
+    if not ends:
+        return rows
+    aligned = []
+    for key, series in rows:
+        values = dict(series.points)
+        starts = range(max(ends) - (count - 1) * series.interval, max(ends) + 1, series.interval)
+        shown = [(start, values.get(start)) for start in starts]
+        while shown and shown[0][1] is None:
+            del shown[0]
+        aligned.append((key, TimeSeries(tuple(shown), series.interval)))
+    return aligned
 
 
 def _plain(t: ValueType, names: Names) -> Callable[[bytes], Any]:

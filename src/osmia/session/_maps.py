@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._aggregate import compile_map_value, compile_order
+from ._aggregate import align_series, compile_map_value, compile_order
 from ._decode import compile_value
 from ._events import MapSnapshot
 from ._model import Enum, Histogram, Stats, divide
@@ -122,6 +122,8 @@ class MapView:
         """The map as it is now: the `top` last in printing order (0: all), numbers divided by `div`."""
         kind = self.format.value.kind
         rows = [(key, self._decode(raw)) for key, raw in self._items()]
+        if kind == "tseries":
+            rows = align_series(rows, self.format.value.count)
         if self.format.key:
             order = compile_order(self.format.key, self._names)
             if order:

@@ -7,8 +7,8 @@ Programs of one CPU do not interrupt each other inside an update, with one excep
 from __future__ import annotations
 
 from .. import ast
-from ..types import Type
-from ._layout import hist_buckets, lhist_buckets, size_of
+from ..types import UINT64, Type
+from ._layout import SERIES_BUCKET, hist_buckets, lhist_buckets, size_of
 from ._maps import BPF_NOEXIST, key_of, lookup
 from ._program import Program
 
@@ -25,15 +25,12 @@ def aggregate(p: Program, e: ast.MapRef, value: ast.Expr, t: Type) -> None:
         value = value.operand
     if not isinstance(value, ast.Call):
         raise p.error(f"{e.name} is an aggregation ({t}); assign one of its functions to it", value)
-    update = UPDATES.get(t.kind)
-    if update is None:
-        raise p.error(f"{value.name}() is not implemented yet", value, "hist() and a key of nsecs / interval come near")
     argument, signed = "0", False
     if value.args and isinstance(value.args[0], ast.Expr):
         argument, signed = p.integer(value.args[0]), value.args[0].type.signed
     key = key_of(p, e)
     where = _element(p, e.name, key, t)
-    update(p, where, argument, t, signed)
+    UPDATES[t.kind](p, where, argument, t, signed)
     p.f.br(p.pending_label)
     p.f.start(p.pending_label)
 
@@ -157,6 +154,58 @@ def hist_index(p: Program, value: str, t: Type, signed: bool) -> str:
     return f.select(f.icmp("slt", value, "0"), "0", index) if signed else index
 
 
+def _tseries(p: Program, where: str, value: str, t: Type, signed: bool) -> None:
+    """The bucket of this moment's interval, started anew when it still holds an older one."""
+    f = p.f
+    now = series_clock(p)
+    number = f.op("udiv", now, str(t.bounds[0]))
+    place = f.opaque(f.op("urem", number, str(t.count)))
+    inside, done = f.label("bucket"), f.label("noted")
+    f.cond_br(f.icmp("ult", place, str(t.count)), inside, done)
+    f.start(inside)
+    bucket = f.gep(where, f.op("mul", place, str(SERIES_BUCKET)))
+    held, meta, is_set = f.gep(bucket, 8), f.gep(bucket, 16), f.gep(bucket, 24)
+    stale, fresh = f.label("stale"), f.label("fresh")
+    f.cond_br(f.icmp("eq", f.load(bucket), number), fresh, stale)
+    f.start(stale)
+    f.store(number, bucket)
+    f.store("0", held)
+    f.store("0", meta)
+    f.store("0", is_set)
+    f.start(fresh)
+    old = f.load(held)
+    if t.mode in ("avg", "sum"):
+        f.store(f.op("add", old, value), held)
+        f.store(f.op("add", f.load(meta), "1"), meta)
+    else:
+        if t.mode:
+            better = f.icmp(("s" if signed else "u") + ("lt" if t.mode == "min" else "gt"), value, old)
+            better = f.value(f"or i1 {better}, {f.icmp('eq', f.load(is_set), '0')}")
+        else:
+            better = f.icmp("ugt", now, f.load(meta))
+        f.store(f.select(better, value, old), held)
+        f.store(now, meta)
+    f.store("1", is_set)
+    f.br(done)
+    f.start(done)
+
+
+def series_clock(p: Program) -> str:
+    """Wall-clock nanoseconds. BPFTRACE_DUMMY_TS_MAP=@x takes them from a map instead, for tests."""
+    import os
+
+    name = os.environ.get("BPFTRACE_DUMMY_TS_MAP", "")
+    if name in p.script.checked.maps:
+        ref = ast.MapRef(ast.Span(0, 0), name)
+        ref.type = p.script.map(name).value or UINT64
+        from ._maps import read_map
+
+        return read_map(p, ref).reg
+    if p.features.has("ktime_get_tai_ns"):
+        return p.f.helper(p.features.number("ktime_get_tai_ns"))
+    return p.f.op("add", p.f.helper(p.features.boot_clock), p.f.load(p.script.start_value(p, 8)))
+
+
 UPDATES: dict[str, Callable[[Program, str, str, Type, bool], None]] = {
     "count": _count,
     "sum": _sum,
@@ -166,6 +215,7 @@ UPDATES: dict[str, Callable[[Program, str, str, Type, bool], None]] = {
     "max": _extreme,
     "hist": _hist,
     "lhist": _lhist,
+    "tseries": _tseries,
 }
 
 

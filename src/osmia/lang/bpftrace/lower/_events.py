@@ -154,6 +154,7 @@ def _exit(p: Program, e: ast.Call) -> Value:
         send(p, "exit", e, [("code", code.type, deferred(p, code, code.type))], wake=True)
     else:
         send(p, "exit", e, args=(("code", 0),), wake=True)
+    p.f.store("1", p.script.exit_flag())
     p.leave()
     p.f.start(p.f.label("after"))
     return Value(_NONE, "")

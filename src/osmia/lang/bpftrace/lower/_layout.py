@@ -17,6 +17,9 @@ _FIXED = {
 }  # fmt: skip
 
 
+SERIES_BUCKET = 32  # u64 interval number, value, count or time of the value, 1 when there is one
+
+
 def hist_buckets(bits: int) -> int:
     """One bucket below zero, 2**bits single values, then 2**bits for each further power of two."""
     return 1 + (1 << bits) * (65 - bits)
@@ -42,6 +45,8 @@ def size_of(t: Type) -> int:
         return 8 * hist_buckets(t.bits)
     if k == "lhist":
         return 8 * lhist_buckets(t.bounds)
+    if k == "tseries":
+        return SERIES_BUCKET * t.count
     return t.size
 
 
@@ -123,6 +128,8 @@ class ValueTypes:
             return ValueType(k, size, bits=t.bits, count=hist_buckets(t.bits))
         if k == "lhist":
             return ValueType(k, size, bounds=t.bounds, count=lhist_buckets(t.bounds))
+        if k == "tseries":
+            return ValueType(k, size, t.signed, count=t.count, mode=t.mode, bounds=t.bounds)
         if k == "timestamp":
             return ValueType(k, size, mode=t.mode or "boot", text=t.name)
         return ValueType(k, size, t.signed, t.name, mode=t.mode, text=t.name if k == "cgroup_path" else "")

@@ -47,6 +47,7 @@ START = ".data.start"
 RUN_VALUES = (("boot_time", 0), ("tai_offset", 8), ("child_pid", 16))  # what the session writes there, and where
 LOSS = ".data.loss"
 ZERO = ".data.zero"
+EXIT = ".data.exit"
 
 
 class Options:
@@ -87,7 +88,8 @@ class ScriptLowering:
         self._map_numbers = {name: i for i, name in enumerate(checked.maps)}
         self._stack_maps: dict[str, Type] = {}
         self._scratch_size = self._scratch_elements = 0
-        self._uses_ring = self._uses_loss = self._uses_start = self._uses_zero = False
+        self._uses_ring = self._uses_loss = self._uses_start = self._uses_zero = self._uses_exit = False
+        self._may_exit = any("exit" in probe.uses for probe in checked.probes)
         self._specs: list[ProgramSpec] = []
         self._attach: list[AttachPoint] = []
 
@@ -124,7 +126,11 @@ class ScriptLowering:
         """Scalar aggregations that tell by themselves whether they were used live in a per-CPU array."""
         info = self.map(name)
         kind = info.value.kind if info.value else ""
-        return info.key is None and not info.kind and kind in ("count", "avg", "stats", "min", "max", "hist", "lhist")
+        return (
+            info.key is None
+            and not info.kind
+            and kind in ("count", "avg", "stats", "min", "max", "hist", "lhist", "tseries")
+        )
 
     def is_printed_whole(self, name: str) -> bool:
         return name in self.checked.maps
@@ -190,6 +196,11 @@ class ScriptLowering:
         self._uses_start = True
         return p.f.gep(self.module.variable("osmia_start", 24, START), offset)
 
+    def exit_flag(self) -> str:
+        """Address of a word that exit() sets: from then on no program but `end` does anything."""
+        self._uses_exit = True
+        return self.module.variable("osmia_exit", 8, EXIT)
+
     def unknown_zero(self) -> str:
         """Address of a zero that programs never write, but could for all the verifier knows."""
         self._uses_zero = True
@@ -250,6 +261,10 @@ class ScriptLowering:
         name = program_name(probe, number)
         p = Program(self, probe, name, number)
         p.at(ast.Node(probe.span))
+        if self._may_exit and probe.provider != "end":
+            run = p.f.label("run")
+            p.f.cond_br(p.f.icmp("eq", p.f.load(self.exit_flag()), "0"), run, "leave")
+            p.f.start(run)
         if probe.predicate is not None:
             p.at(probe.predicate)
             run, skip = p.f.label("run"), p.f.label("skip")
@@ -356,6 +371,8 @@ class ScriptLowering:
             specs.append(MapSpec(LOSS, _ARRAY, 4, size, 1, contents=bytes(size)))
         if self._uses_zero:
             specs.append(MapSpec(ZERO, _ARRAY, 4, 8, 1, contents=bytes(8)))
+        if self._uses_exit:
+            specs.append(MapSpec(EXIT, _ARRAY, 4, 8, 1, contents=bytes(8)))
         if self._uses_start:
             specs.append(MapSpec(START, _ARRAY, 4, 24, 1, contents=bytes(24)))
         return specs
