@@ -77,6 +77,14 @@ class KernelFunctions:
             return bool(self._in_kallsyms(name, module))
         return name in self.sets().get(module, ()) if module else self.is_traceable(name)
 
+    def has_symbol(self, name: str) -> bool | None:
+        """Whether kallsyms has a symbol of this name, of any kind; None when it cannot be read."""
+        text = self._kallsyms_text()
+        needle = name.encode("utf-8", "replace")
+        if not text:
+            return None
+        return b" %b\n" % needle in text or b" %b\t" % needle in text
+
     def clone_of(self, name: str) -> str:
         """A clone that the compiler made of a static function ("f.isra.0", "f.constprop.0"), "" if there is none."""
         for kind in (".isra.", ".constprop."):

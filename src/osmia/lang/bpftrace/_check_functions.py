@@ -205,7 +205,18 @@ def _kernel_address(st: State, e: ast.Call) -> ast.Expr:
     per_cpu = e.name == "percpu_kaddr" and isinstance(a, ast.String) and st.final
     if per_cpu and st.btf is not None and st.btf.find(a.value, KIND_VAR) is None:  # type: ignore[attr-defined]
         st.error(e.span, f'Could not resolve variable "{a.value}" from BTF')  # type: ignore[attr-defined]
+    functions = getattr(st.env.catalogue, "functions", None)
+    if e.name == "kaddr" and isinstance(a, ast.String) and st.final and functions is not None:
+        if functions.has_symbol(a.value) is False:
+            st.error(e.span, f"Failed to resolve kernel symbol: {a.value}")
     e.type = UINT64.replace(space=KERNEL)
+    return e
+
+
+def _comm(st: State, e: ast.Call) -> ast.Expr:
+    """comm(tid) finds the name in the task_struct, whose layout BTF tells."""
+    if e.args and st.btf is None:
+        st.error(e.span, "comm() of another thread needs the kernel's BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF=y")
     return e
 
 
@@ -396,6 +407,7 @@ HANDLERS: dict[str, Callable[[State, ast.Call], ast.Expr]] = {
     "kaddr": _kernel_address,
     "percpu_kaddr": _kernel_address,
     "uaddr": _uaddr,
+    "comm": _comm,
     "path": _path,
     "join": _join,
     "strftime": _strftime,

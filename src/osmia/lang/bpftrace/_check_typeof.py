@@ -6,7 +6,7 @@ from . import ast, fold
 from ._check_expr import EXPRESSIONS, expr, literal_bool
 from ._check_names import base_type, field_of, fields_of, resolve_type, suggest
 from ._check_state import State
-from ._check_types import UNKNOWN, is_number, is_text, literal_type, settle, size_of, text
+from ._check_types import UNKNOWN, alignment, is_number, is_text, literal_type, settle, size_of, text
 from .builtins import TABLE, is_argument
 from .types import BOOL, NONE, Type, pointer
 
@@ -71,9 +71,36 @@ def _sizeof(st: State, e: ast.SizeOf) -> ast.Expr:
         st.unsettled = True
         return e
     if not _settled(st, e.operand, t):
-        e.type = literal_type(size_of(t))
+        e.type = literal_type(_bytes(st, t))
         return e
-    return expr(st, ast.Integer(e.span, size_of(t)))
+    size = 8 if isinstance(e.operand, ast.Integer) and t.kind == "enum" else _bytes(st, t)  # enumerators are int64
+    return expr(st, ast.Integer(e.span, size))
+
+
+def _bytes(st: State, t: Type) -> int:
+    """Bytes of a type with C's rules for what is inside of tuples."""
+    if t.kind not in ("tuple", "record"):
+        return size_of(t)
+    end = 0
+    for element in t.elements:
+        end = -(-end // _alignment(st, element)) * _alignment(st, element) + _bytes(st, element)
+    return -(-end // _alignment(st, t)) * _alignment(st, t)
+
+
+def _alignment(st: State, t: Type, depth: int = 0) -> int:
+    """Alignment of a type; that of a struct is that of its widest member."""
+    if t.kind in ("tuple", "record"):
+        return max((_alignment(st, e, depth) for e in t.elements), default=1)
+    if t.kind == "array" and t.element is not None and depth <= 16:
+        return _alignment(st, t.element, depth + 1)
+    if t.kind not in ("struct", "union") or depth > 16:
+        return alignment(t)
+    widest = 1
+    for name in fields_of(st, t):
+        field = field_of(st, t, name)
+        if field is not None and not field.offset % (inner := _alignment(st, field.type, depth + 1)):
+            widest = max(widest, inner)
+    return widest
 
 
 def _offsetof(st: State, e: ast.OffsetOf) -> ast.Expr:
