@@ -50,14 +50,12 @@ _LAZY = {"assemble": "_asm", "disassemble": "_disasm", "format_instruction": "_d
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'osmia.isa' has no attribute {name!r}")
-    from importlib import import_module
-
     value: object
     if name.isupper():
         from ._tables import table
 
         value = table(name)
     else:
-        value = getattr(import_module(f"{__name__}.{_LAZY.get(name, '_tables')}"), name)
+        value = getattr(__import__(f"{__name__}.{_LAZY.get(name, '_tables')}", fromlist=["*"]), name)
     globals()[name] = value
     return value
