@@ -331,11 +331,9 @@ def _tracing(program: Program, point: AttachPoint) -> Link:
 def _kprobe(program: Program, point: AttachPoint) -> Link:
     is_return = point.provider == "kretprobe"
     if point.functions:
+        if program.attach_type != syscalls.TRACE_KPROBE_MULTI:
+            return _one_by_one(program, point, _kprobe)
         fd = syscalls.link_kprobe_multi(program.fd, symbols=point.functions, cookies=point.cookies, is_return=is_return)
-        if fd in (-22, -95) and syscalls.kernel_version() < (5, 18, 0):
-            raise NotSupported(
-                f"attach {_name(point)}: this kernel has no kprobe_multi", feature="kprobe_multi", since="5.18"
-            )
         return Link(point, program, "link", (_checked(point, fd, "bpf(BPF_LINK_CREATE)"),))
     pmu = syscalls.perf_pmu("kprobe")
     if pmu is None:
@@ -358,6 +356,34 @@ def _kprobe(program: Program, point: AttachPoint) -> Link:
     return on_event(program, point, [_checked(point, event, "perf_event_open")], keep=True)
 
 
+def _one_by_one(program: Program, point: AttachPoint, attach: Callable[[Program, AttachPoint], Link]) -> Link:
+    """A link a function, as one, where the kernel has no multi links (see `_load`, which chose so)."""
+    fds: list[int] = []
+    events: list[int] = []
+    kind = "link"
+    try:
+        for i in range(len(point.offsets) or len(point.functions)):
+            single = point.replace(
+                function=point.functions[i] if i < len(point.functions) else "",
+                offset=point.offsets[i] if point.offsets else 0,
+                ref_ctr_offset=point.ref_ctr_offsets[i] if point.ref_ctr_offsets else 0,
+                cookie=point.cookies[i] if point.cookies else 0,
+                functions=(),
+                offsets=(),
+                ref_ctr_offsets=(),
+                cookies=(),
+            )
+            link = attach(program, single)
+            kind = link.kind
+            fds += link.fds
+            events += link.events
+    except BaseException:
+        for fd in fds + events:
+            os.close(fd)
+        raise
+    return Link(point, program, kind, tuple(fds), tuple(events))
+
+
 def _ksyscall(program: Program, point: AttachPoint) -> Link:
     """The function behind a system call, whose name depends on the architecture."""
     prefix = "__x64_sys_" if syscalls.MACHINE == "x86_64" else "__arm64_sys_"
@@ -368,15 +394,13 @@ def _ksyscall(program: Program, point: AttachPoint) -> Link:
 def _uprobe(program: Program, point: AttachPoint) -> Link:
     is_return = point.provider == "uretprobe"
     point = _with_offsets(point)
+    if point.offsets and program.attach_type != syscalls.TRACE_UPROBE_MULTI:
+        return _one_by_one(program, point, _uprobe)
     if point.offsets:
         fd = syscalls.link_uprobe_multi(
             program.fd, path=point.target, offsets=point.offsets, ref_ctr_offsets=point.ref_ctr_offsets,
             cookies=point.cookies, is_return=is_return, pid=point.pid,
         )  # fmt: skip
-        if fd == -22 and syscalls.kernel_version() < (6, 6, 0):
-            raise NotSupported(
-                f"attach {_name(point)}: this kernel has no uprobe_multi", feature="uprobe_multi", since="6.6"
-            )
         return Link(point, program, "link", (_checked(point, fd, "bpf(BPF_LINK_CREATE)"),))
     pmu = syscalls.perf_pmu("uprobe")
     if pmu is None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TRACING, STRUCT_OPS, EXT, LSM = 26, 27, 28, 29
 TRACE_RAW_TP, TRACE_ITER = 23, 28
+KPROBE = 2
+MULTI = {42: "kprobe_multi", 48: "uprobe_multi"}  # attach type -> the feature it needs
 _LINE = Struct("<IIII")
 _FIRST_LOG, _LAST_LOG = 1 << 20, 1 << 24
 
@@ -224,6 +226,9 @@ def load_program(
     if btf.fd and linked.func_infos:
         func_info = b"".join(pack("<II", start, id) for start, id in linked.func_infos)
         line_info = btf.line_info(linked)
+    attach_type = spec.attach_type
+    if spec.type == KPROBE and attach_type in MULTI and not _has_multi(MULTI[attach_type]):
+        attach_type = 0  # attached one by one
     version = obj.version
     if spec.type == 2 and not version and syscalls.kernel_version() < (5, 0, 0):
         version = kernel_version_code()
@@ -231,7 +236,7 @@ def load_program(
     def load(level: int, size: int) -> tuple[int, str]:
         log = syscalls.buffer(size) if size else None
         fd = syscalls.prog_load(
-            type=spec.type, insns=insns, license=obj.license, name=spec.name, attach_type=spec.attach_type,
+            type=spec.type, insns=insns, license=obj.license, name=spec.name, attach_type=attach_type,
             flags=spec.flags, version=version, btf_fd=btf.fd if func_info else 0, func_info=func_info,
             line_info=line_info, attach_btf_id=btf_id, attach_btf_fd=module_fd,
             fd_array=pack(f"<{len(modules) + 1}i", 0, *modules) if modules else b"", log_level=level, log=log,
@@ -248,7 +253,14 @@ def load_program(
         from ._verifier_log import load_error
 
         raise load_error(spec, linked, -fd, log)
-    return Program(fd, spec.name, spec.type, spec.attach_type, spec.section), log
+    return Program(fd, spec.name, spec.type, attach_type, spec.section), log
+
+
+def _has_multi(feature: str) -> bool:
+    """Whether one link may take many functions: a matter of version (5.18, 6.6) and, for kprobes, of CONFIG_FPROBE."""
+    from ._features import probe_feature
+
+    return probe_feature(feature).supported is not False
 
 
 def kernel_version_code() -> int:

@@ -48,11 +48,11 @@ def lookup(p: Program, name: str, key: str) -> str:
 
 
 def update(p: Program, name: str, key: str, value: str, flags: str = "0") -> None:
-    """bpf_map_update_elem; a full map is counted as a loss of that map."""
+    """bpf_map_update_elem; a refusal (the map is full) is counted as a loss of that map."""
     f = p.f
     result = f.helper(2, f"ptr {p.script.map_symbol(name)}", f"ptr {key}", f"ptr {value}", flags)
     full, done = f.label("full"), f.label("done")
-    f.cond_br(f.icmp("eq", result, "-7"), full, done)  # -E2BIG
+    f.cond_br(f.icmp("ne", result, "0"), full, done)
     f.start(full)
     p.script.count_map_loss(p, name)
     f.br(done)
@@ -140,7 +140,7 @@ def add_to_map(p: Program, e: ast.MapRef, step: str, t: Type, *, old: bool) -> V
     again, full, check = f.label("again"), f.label("full"), f.label("check")
     f.cond_br(f.icmp("eq", result, "-17"), again, check)  # -EEXIST: another CPU was first
     f.start(check)
-    f.cond_br(f.icmp("eq", result, "-7"), full, done)
+    f.cond_br(f.icmp("ne", result, "0"), full, done)
     f.start(full)
     p.script.count_map_loss(p, e.name)
     f.br(done)

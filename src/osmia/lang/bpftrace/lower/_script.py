@@ -42,6 +42,7 @@ _PROGRAM_TYPES = {
 _KPROBE_MULTI, _UPROBE_MULTI = 42, 48
 _ONE_EACH = ("fentry", "fexit", "iter", "rawtracepoint")  # a program of its own for every attach point
 STACK_ENTRIES = 16384
+MAX_PREALLOCATED = 256 << 20  # bytes of one map
 DEFAULT_RING = 4 << 20
 START = ".data.start"
 RUN_VALUES = (("boot_time", 0), ("tai_offset", 8), ("child_pid", 16))  # what the session writes there, and where
@@ -391,9 +392,10 @@ class ScriptLowering:
                 kind = _PERCPU_HASH if kind == _HASH else _LRU_PERCPU_HASH
         else:
             kind = _PERCPU_HASH if value.is_aggregation else _HASH
-        # Histograms are large, and few of the keys that a map has room for are used: allocated when first written,
-        # where programs of every kind may do so (6.1).
-        lazily = kind in (_PERCPU_HASH,) and size > 64 and self.features.version >= (6, 1)
+        # Elements are allocated beforehand: an allocation inside a program fails when new keys come in a burst (the kernel
+        # keeps one element of this size in reserve). Only histograms on very large machines would take too much.
+        whole = entries * self.features.cpus * ((size + 7) & ~7)
+        lazily = kind == _PERCPU_HASH and whole > MAX_PREALLOCATED and self.features.version >= (6, 1)
         return MapSpec(map_name(name), kind, max(1, key_size), size, entries, _NO_PREALLOC if lazily else 0)
 
     def _settings(self) -> tuple[tuple[str, int | str], ...]:
