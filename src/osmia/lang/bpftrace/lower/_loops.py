@@ -182,15 +182,9 @@ def _while(p: Program, s: ast.While) -> None:
 def _unroll(p: Program, s: ast.Unroll) -> None:
     if not isinstance(s.count, ast.Integer):
         raise p.error("unroll needs a constant", s)
-    done = p.f.label("unrolled")
+    # The body stands there `count` times: `break` and `continue` in it are about the loop around, as the language has it.
     for _ in range(s.count.value):
-        onward = p.f.label("next")
-        p.loops.append(Loop(done, onward, False))
         p.statements(s.body)
-        p.loops.pop()
-        p.f.br(onward)
-        p.f.start(onward)
-    p.f.start(done)
 
 
 def _break(p: Program, s: ast.Break) -> None:

@@ -275,26 +275,26 @@ class Program:
                 f"%null{i} = icmp eq ptr %try{i}, null",
             ]
             if not self._claims:
-                lines.append(f"br i1 %null{i}, label %none, label %begin")
+                lines.append(f"br i1 %null{i}, label %scratch.none, label %scratch.begin")
                 continue
-            onward = f"claim{i + 1}" if i + 1 < tries else "none"
+            onward = f"scratch.claim{i + 1}" if i + 1 < tries else "scratch.none"
             lines += [
-                f"br i1 %null{i}, label %none, label %have{i}",
-                f"have{i}:",
+                f"br i1 %null{i}, label %scratch.none, label %scratch.have{i}",
+                f"scratch.have{i}:",
                 f"%old{i} = cmpxchg ptr %try{i}, i64 0, i64 1 monotonic monotonic, align 8",
                 f"%got{i} = extractvalue {{ i64, i1 }} %old{i}, 1",
-                f"br i1 %got{i}, label %begin, label %{onward}",
+                f"br i1 %got{i}, label %scratch.begin, label %{onward}",
             ]
             if i + 1 < tries:
                 lines.append(f"{onward}:")
         loss = self.script.probe_loss_counter(self)
-        came_from = [f"[ %try{i}, %{f'have{i}' if self._claims else 'entry'} ]" for i in range(tries)]
+        came_from = [f"[ %try{i}, %{f'scratch.have{i}' if self._claims else 'entry'} ]" for i in range(tries)]
         lines += [
-            "none:",
+            "scratch.none:",
             f"%nonewhere = getelementptr i8, ptr {loss[0]}, i64 {loss[1]}",
             "atomicrmw add ptr %nonewhere, i64 1 monotonic, align 8",
             "ret i64 0",
-            "begin:",
+            "scratch.begin:",
             f"%slot = phi ptr {', '.join(came_from)}",
             "%keep = getelementptr i8, ptr %slot, i64 8",
             f"%scratch = getelementptr i8, ptr %keep, i64 {self.keep_size}",

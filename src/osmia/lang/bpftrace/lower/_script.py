@@ -392,7 +392,7 @@ class ScriptLowering:
                 kind = _PERCPU_HASH if kind == _HASH else _LRU_PERCPU_HASH
         else:
             kind = _PERCPU_HASH if value.is_aggregation else _HASH
-        # Elements are allocated beforehand: an allocation inside a program fails when new keys come in a burst (the kernel
+        # Elements are allocated beforehand: inside a program that fails when new keys come in a burst (the kernel
         # keeps one element of this size in reserve). Only histograms on very large machines would take too much.
         whole = entries * self.features.cpus * ((size + 7) & ~7)
         lazily = kind == _PERCPU_HASH and whole > MAX_PREALLOCATED and self.features.version >= (6, 1)
