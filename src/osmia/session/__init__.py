@@ -17,11 +17,13 @@ from ._events import (
     Message,
     Print,
     Printf,
+    RingRecord,
     RuntimeFault,
     System,
     TestResult,
     Text,
     Time,
+    TraceLine,
 )
 from ._format import escape_bytes, render
 from ._maps import MapView
@@ -52,6 +54,7 @@ __all__ = [
     "Print",
     "Printf",
     "Record",
+    "RingRecord",
     "RuntimeFault",
     "Session",
     "Stack",
@@ -61,6 +64,7 @@ __all__ = [
     "Text",
     "Time",
     "TimeSeries",
+    "TraceLine",
     "escape_bytes",
     "render",
     "run_benches",

@@ -128,7 +128,7 @@ def compile_order(t: ValueType, names: Names) -> Callable[[bytes], Any] | None:
 
     if t.kind in ("int", "string", "bool", "enum"):
         return compile_value(t, names)
-    if t.kind in ("tuple", "record"):
+    if t.kind in ("tuple", "record", "struct"):
         fields = [f for f in t.fields if f.type.kind in ("int", "string", "bool", "enum")]
         return compile_fields(fields, names) if fields else None
     return None

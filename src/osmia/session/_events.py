@@ -164,6 +164,40 @@ class System(Text):
     __slots__ = ()
 
 
+class RingRecord(Event):
+    """A record of the ring buffer or perf event array `name` of a C program: its value, or its bytes."""
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name = name
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"RingRecord({self.name!r}, {self.value!r})"
+
+
+class TraceLine(Text):
+    """A line that a program wrote with bpf_trace_printk(): `text`, and what the kernel puts before it.
+
+    `time` is seconds of the trace clock, as text; `line` the whole line.
+    """
+
+    __slots__ = ("comm", "cpu", "flags", "function", "line", "pid", "time")
+
+    def __init__(
+        self, text: str, comm: str, pid: int, cpu: int, flags: str, time: str, function: str, line: str
+    ) -> None:
+        super().__init__(text)
+        self.comm = comm
+        self.pid = pid
+        self.cpu = cpu
+        self.flags = flags
+        self.time = time
+        self.function = function
+        self.line = line
+
+
 class Attached(Event):
     """All probes are attached; `count` of them."""
 

@@ -42,10 +42,12 @@ class Names:
         read_stack: Callable[[str, int], bytes | None] | None = None,
         *,
         trailer: str = "..",
+        max_strlen: int = 1024,
     ) -> None:
         self._symbols = symbols
         self._read_stack = read_stack
         self._trailer = trailer
+        self.max_strlen = max_strlen  # size of strings that are cut: others have all that there is
         self._users: dict[int, str] | None = None
         self._syscalls: dict[int, str] | None = None
         self._cgroups: dict[tuple[int, str], str] = {}
@@ -133,10 +135,12 @@ class Names:
         return os.strerror(number & 0x7FFFFFFF)
 
     def signal(self, number: int) -> str:
-        """SIGNAL name, or "" when there is no such signal."""
-        from ._wake import signal_name
+        """What a signal is called in words ("Interrupt"), as strsignal(3); "N/A" for a number that none can have."""
+        from signal import NSIG, strsignal
 
-        return signal_name(number)
+        if not 0 <= number < NSIG:
+            return "N/A"
+        return (strsignal(number) if number else None) or f"Unknown signal {number}"
 
     def syscall(self, number: int) -> str:
         """A system call's name on this machine, or its number."""
@@ -161,7 +165,8 @@ def build_id_lines(raw: bytes, count: int) -> list[str]:
     from struct import iter_unpack
 
     lines = []
-    for status, build_id, offset in iter_unpack("<i20sQ", raw[: (count or len(raw)) * BUILD_ID_FRAME]):
+    frames = min(count or len(raw), len(raw) // BUILD_ID_FRAME)
+    for status, build_id, offset in iter_unpack("<i20sQ", raw[: frames * BUILD_ID_FRAME]):
         if status == 1:  # BPF_STACK_BUILD_ID_VALID
             lines.append(f"{build_id.hex()} 0x{offset:02x}")
         elif status == 2:  # BPF_STACK_BUILD_ID_IP

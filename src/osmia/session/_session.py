@@ -14,6 +14,7 @@ from ._losses import Losses
 from ._maps import MapView
 from ._names import Names
 from ._readers import open_reader
+from ._sources import Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Session:
     `sink` is called with each `Event`, in the order of the ring. `pid` and `cmd` limit probes to a process, or to a
     command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT and
     SIGTERM end the trace (main thread only). `warn` takes texts that a person should read. `unsafe` allows `system()`.
+    `trace_pipe` also reads what programs write with bpf_trace_printk().
 
         with Session(obj, target, sink=print) as session:
             session.start()
@@ -69,6 +71,7 @@ class Session:
         unsafe: bool = False,
         warnings: bool = True,
         symbols: Symbols | None = None,
+        trace_pipe: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.object = obj
@@ -84,11 +87,14 @@ class Session:
         self.ended = False
         self._settings = dict(obj.settings)
         trailer = str(self._settings.get("str_trunc_trailer", ".."))
-        self.names = Names(symbols, self._read_stack, trailer=trailer)
+        longest = int(self._settings.get("max_strlen", 1024))
+        self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest)
         self._warn = warn or (lambda _text: None)
         self._catch = signals
         self._loaded: Loaded | None = None
         self._reader: Reader | None = None
+        self._sources = Sources()
+        self._trace_pipe = trace_pipe
         self._links: list[Link] = []
         self._points: list[AttachPoint] = []  # one for each link
         self._handlers: dict[int, Handler] = {}
@@ -139,8 +145,10 @@ class Session:
         elif self.pid:
             self._watch(self.pid)
         self._loaded = loaded = self.target.load(self._with_run_values(obj))
+        rings = self._sources.open(obj, loaded, self.names, self._forward, trace_pipe=self._trace_pipe)
         for map_format in obj.map_formats:
-            self.maps[map_format.name] = MapView(map_format, loaded.maps[map_format.map], self.names)
+            if map_format.name not in rings:
+                self.maps[map_format.name] = MapView(map_format, loaded.maps[map_format.map], self.names)
         if obj.ring:
             self._reader = open_reader(loaded, obj.ring)
         if obj.loss:
@@ -279,6 +287,7 @@ class Session:
         if self._signals and self._signals.fileno() in ready:
             self._on_signals(self._signals.take())
         self._drain()
+        self._sources.drain()
         now = time.monotonic()
         if self._stop_pipe[0] in ready or (self._deadline and now >= self._deadline) or self._process_gone(ready):
             self._over = True
@@ -289,6 +298,9 @@ class Session:
             self._report_losses()
         return not self._over
 
+    def _forward(self, event: ev.Event) -> None:
+        self.emit(event)
+
     def _wait(self, timeout: float | None) -> set[int]:
         waiter = poll()
         for fd in (
@@ -297,6 +309,7 @@ class Session:
             self._child.fileno() if self._child else -1,
             self._pidfd,
             self._stop_pipe[0],
+            *self._sources.filenos(),
         ):
             if fd >= 0:
                 waiter.register(fd, POLLIN)
@@ -344,6 +357,7 @@ class Session:
         deadline = time.monotonic() + PATIENCE
         while self._drain() and not self._deaf and time.monotonic() < deadline:
             continue
+        self._sources.drain(PATIENCE)
 
     def count(self, timeout: float | None) -> dict[int, int]:
         """Take records out of the ring and count them by format id, waiting up to `timeout` seconds for the first."""
@@ -370,6 +384,9 @@ class Session:
         raise OsmiaError(f"read event: unknown format {format_id}", hint="the object and its events do not match")
 
     def _report_losses(self) -> None:
+        others = self._sources.lost()
+        if others:
+            self.emit(ev.Lost(sum(others.values()), others))
         if self._losses:
             lost = self._losses.new()
             if lost:
@@ -448,6 +465,7 @@ class Session:
         if self._child:
             self._child.close()
         self.names.close()
+        self._sources.close()
         for part in (self._reader, self._loaded, self._signals):
             if part:
                 part.close()

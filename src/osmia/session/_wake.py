@@ -49,14 +49,6 @@ def _ignore(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told already."""
 
 
-def signal_name(number: int) -> str:
-    """ "SIGINT" for 2; "" for a number that no signal has."""
-    for name in dir(_signal):
-        if name.startswith("SIG") and "_" not in name and getattr(_signal, name) == number:
-            return name
-    return ""
-
-
 def signal_number(name: str) -> int:
     """The number of "SIGUSR1"; raises `ValueError` for a name that is none."""
     number = getattr(_signal, name, None)

@@ -11,7 +11,7 @@ from osmia.session._aggregate import compile_map_value
 from osmia.session._decode import compile_fields, compile_value
 from osmia.session._names import Names
 
-NAMES = Names()
+NAMES = Names(max_strlen=4)
 
 
 def decode(t: ValueType, data: bytes):
@@ -34,8 +34,8 @@ def decode(t: ValueType, data: bytes):
         (ValueType("inet", 24), struct.pack("<Q16s", 10, bytes(15) + b"\1"), "::1"),
         (ValueType("inet", 24), struct.pack("<Q16s", 99, bytes(16)), ""),
         (ValueType("strerror", 8), struct.pack("<Q", 2), "No such file or directory"),
-        (ValueType("signal_name", 8), struct.pack("<Q", 9), "SIGKILL"),
-        (ValueType("signal_name", 8), struct.pack("<Q", 1024), ""),
+        (ValueType("signal_name", 8), struct.pack("<Q", 9), "Killed"),
+        (ValueType("signal_name", 8), struct.pack("<Q", 1024), "N/A"),
         (ValueType("username", 8), struct.pack("<Q", 0), "root"),
         (ValueType("array", 12, element=ValueType("int", 4, True), count=3), struct.pack("<3i", 1, -2, 3), (1, -2, 3)),
         (ValueType("array", 8, element=text_type(4), count=2), b"ab\0\0c\0\0\0", ("ab", "c")),
@@ -155,3 +155,9 @@ def test_histograms():
     )  # fmt: skip
     assert per_cpu(t, bytes(32)) == Histogram(())
     assert isinstance(decode(ValueType("array", 0, element=S32, count=0), b""), Array)
+
+
+def test_only_strings_of_the_longest_size_are_marked_as_cut():
+    whole = compile_value(ValueType("string", 5), Names(max_strlen=8))
+    assert whole(b"hello") == "hello"
+    assert compile_value(ValueType("string", 5), Names(max_strlen=5))(b"hello") == "hello.."

@@ -112,6 +112,7 @@ class State:
         self.assigned_later: set[int] = set()  # those of the walk before the final one
         self.slots: list[ast.VariableSlot] = []  # all of them
         self.declared: dict[int, Type] = {}  # slot id -> the type it was declared with
+        self.placed: set[int] = set()  # slots of declared pointers whose address space is known
         self.value_spans: dict[int, ast.Span] = {}  # slot id -> where it got its type
         self.flexible: list[ast.Expr] = []  # nodes whose type may still carry marks of inference
         self.recheck = False  # only asking for types of nodes that are bound already
@@ -218,7 +219,10 @@ class State:
 
     def refine(self, slot: ast.VariableSlot, t: Type, span: ast.Span) -> bool:
         """Widen a variable's type by a value's; False if they have nothing in common."""
-        if id(slot) in self.declared or t is UNKNOWN:
+        if id(slot) in self.declared:
+            self._adopt_space(slot, t)
+            return True
+        if t is UNKNOWN:
             return True
         old = slot.type
         new = promote(old, stored(t))
@@ -230,6 +234,15 @@ class State:
             slot.type = new
             self.changed = True
         return True
+
+    def _adopt_space(self, slot: ast.VariableSlot, t: Type) -> None:
+        """`let $p : struct x *` does not say whose memory it means: the first value does."""
+        if t.kind != "pointer" or slot.type.kind != "pointer" or id(slot) in self.placed:
+            return
+        self.placed.add(id(slot))
+        if t.space and t.space != slot.type.space:
+            slot.type = slot.type.replace(space=t.space)
+            self.changed = True
 
     # ------------------------------------------------------------ maps
 
