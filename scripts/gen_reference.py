@@ -56,10 +56,10 @@ CONVERSIONS = {
 }  # fmt: skip
 CONFIG = {
     "cache_user_symbols": "accepted: symbols are always kept by process",
-    "cpp_demangle": "show C++ names as they were written",
+    "cpp_demangle": "accepted: C++ names are always shown as they were written",
     "lazy_symbolication": "accepted: names are looked up when they are printed",
     "license": "license of the programs, as the kernel sees it",
-    "log_size": "bytes of the verifier's log",
+    "log_size": "accepted: the verifier's log is read whole",
     "max_bpf_progs": "most programs that a script may become",
     "max_cat_bytes": "most bytes that `cat` prints of a file",
     "max_map_keys": "most keys of a map that is not declared with `let`",
@@ -71,7 +71,7 @@ CONFIG = {
     "stack_mode": "how stacks print: `bpftrace`, `perf`, `raw` or `build_id`",
     "str_trunc_trailer": "what is printed after a string that was cut",
     "print_maps_on_exit": "print all maps when tracing ends",
-    "unstable_tseries": "what to do about `tseries`: `error`, `warn` or `enable`",
+    "unstable_tseries": "accepted: `error`, `warn` or `enable`",
     "show_debug_info": "accepted: stacks show functions and offsets",
 }
 # Expressions and what `print` shows of them: a test runs them all.

@@ -19,8 +19,9 @@ int main(void) {
   struct order orders[] = {{1, 1, "honey"}, {2, 2, "wax"}, {3, 4, "honey"}};
   int total = 0;
 
+  printf("open: %s, %s\n", orders[0].item, orders[1].item);
   for (int i = 0; i < 3; i++)
-    total += sell(&orders[i], 5 + i);
+    total += sell(&orders[i], 5);
   printf("sold for %d\n", total);
   return 0;
 }

@@ -49,3 +49,10 @@ def test_every_row_of_a_table_has_all_cells() -> None:
             assert width == head, line
         head = width
     assert min(widths) >= 3
+
+
+def test_config_variables_without_effect_are_called_so(generator: ModuleType) -> None:
+    sources = [p for p in (ROOT / "src/osmia").rglob("*.py") if p.name not in ("config.py", "checked.py")]
+    code = "\n".join(p.read_text() for p in sources)
+    unused = {name for name in generator.CONFIG if not re.search(rf"\b{name}\b", code)}
+    assert unused == {name for name, text in generator.CONFIG.items() if text.startswith("accepted")}
