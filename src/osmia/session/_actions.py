@@ -175,7 +175,7 @@ def _helper_error(format: EventFormat, host: Host, decode: Decoder) -> Handler:
 
     def handle(buffer: Any, offset: int) -> None:
         values = decode(buffer, offset)
-        host.emit(_fault(format, "", helper, values[0] if values else 0))
+        host.emit(_fault(format, format.text, helper, values[0] if values else 0))
 
     return handle
 

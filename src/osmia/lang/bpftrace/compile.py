@@ -174,6 +174,7 @@ class Compilation:
             pid_namespace=_pid_namespace(),
             user_address=self._user_address,
             optimize=self.optimize,
+            helper_errors=self.warning_level > 1,
         )
         return ScriptLowering(checked, options)
 

@@ -8,7 +8,7 @@ Updates that fail because the map is full are counted, by map: nothing is lost s
 from __future__ import annotations
 
 from .. import ast
-from ..types import BPF, Type
+from ..types import BPF, INT64, Type
 from ._layout import align_of, has_padding, size_of
 from ._memory import build, copy, copy_align, in_memory, zero
 from ._program import CALLS, Program, Value
@@ -78,7 +78,11 @@ def read_map(p: Program, e: ast.MapRef) -> Value:
     else:
         where = p.stack_or_scratch(size)
         zero(p, where, size, align_of(stored))
-    f.cond_br(f.is_null(found), done, hit)
+    missing = f.label("missing")
+    f.cond_br(f.is_null(found), missing, hit)
+    f.start(missing)
+    _report_missing(p, e)
+    f.br(done)
     f.start(hit)
     if stored.in_register:
         f.store(f.load(found, size, stored.signed), where)
@@ -89,6 +93,16 @@ def read_map(p: Program, e: ast.MapRef) -> Value:
     if stored.in_register:
         return Value(t, f.load(where))
     return Value(stored, where, BPF, padded=True)
+
+
+def _report_missing(p: Program, e: ast.MapRef) -> None:
+    """With -k: a look-up that found nothing."""
+    if p.script.options.helper_errors:
+        from ._events import send
+
+        text = "Can't lookup map element because it does not exist."
+        send(p, "helper_error", e, [("code", INT64, lambda to: p.f.store("0", to))], text=text,
+             args=(("helper", "map_lookup_elem"),))  # fmt: skip
 
 
 def assign_map(p: Program, e: ast.MapRef, value: ast.Expr) -> None:

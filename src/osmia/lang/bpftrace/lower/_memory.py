@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import ast
-from ..types import BPF, CONTEXT, KERNEL, USER, Type
+from ..types import BPF, CONTEXT, INT64, KERNEL, USER, Type
 from ._layout import align_of, has_padding, size_of, tuple_layout
 from ._program import Program, Value
 
@@ -28,13 +28,34 @@ def copy(p: Program, to: str, source: str, size: int, align: int = 8) -> None:
 def read_raw(p: Program, space: str, to: str, size: int | str, address: str) -> str:
     """bpf_probe_read_{kernel,user}: returns the helper's result; on failure the kernel zeroes the destination."""
     number = p.features.probe_read(space == USER)
-    return p.f.helper(number, f"ptr {to}", str(size), address)
+    result = p.f.helper(number, f"ptr {to}", str(size), address)
+    report_failure(p, "probe_read_user" if space == USER else "probe_read_kernel", result)
+    return result
+
+
+def report_failure(p: Program, helper: str, result: str) -> None:
+    """With -k: tell user space of a helper that failed (a negative result) for what is being evaluated."""
+    if not p.script.options.helper_errors or p.reporting:
+        return
+    from ._events import send
+
+    f = p.f
+    failed, done = f.label("failed"), f.label("worked")
+    f.cond_br(f.icmp("slt", f.truncate(result, 4, True), "0"), failed, done)
+    f.start(failed)
+    p.reporting = True
+    send(p, "helper_error", p.node, [("code", INT64, lambda to: f.store(result, to))], args=(("helper", helper),))
+    p.reporting = False
+    f.br(done)
+    f.start(done)
 
 
 def read_string(p: Program, space: str, to: str, size: int | str, address: str) -> str:
     """bpf_probe_read_{kernel,user}_str: at most `size` bytes with the final NUL; returns their number or -errno."""
     number = p.features.probe_read_str(space == USER)
-    return p.f.helper(number, f"ptr {to}", str(size), address)
+    result = p.f.helper(number, f"ptr {to}", str(size), address)
+    report_failure(p, "probe_read_user_str" if space == USER else "probe_read_kernel_str", result)
+    return result
 
 
 def read_text(p: Program, space: str, to: str, size: int, address: str) -> None:
@@ -94,8 +115,12 @@ def read_space(value: Value) -> str:
 
 
 def store(p: Program, value: Value, to: str, t: Type, *, pad: bool = False) -> None:
-    """Write a value to memory as type `t`. With `pad` every byte after a string's end is zero (map keys)."""
+    """Write a value to memory as type `t`. With `pad` every byte after a string's end is zero (map keys).
+
+    A tuple in our memory is always padded, whatever made it: it may become a key by a mere copy.
+    """
     f = p.f
+    pad = pad or t.kind in ("tuple", "record")
     if t.in_register:
         f.store(value.reg, to, size_of(t))
     elif t.kind == "string":
@@ -184,6 +209,7 @@ def places(node: ast.TupleLiteral | ast.RecordLiteral, t: Type) -> list[tuple[as
 
 def build(p: Program, node: ast.Expr, to: str, t: Type, *, pad: bool = False) -> None:
     """Evaluate an expression straight into memory, without a temporary where its kind allows."""
+    pad = pad or t.kind in ("tuple", "record")
     if isinstance(node, ast.TupleLiteral | ast.RecordLiteral) and t.kind in ("tuple", "record"):
         if pad and has_padding(t):
             zero(p, to, size_of(t), align_of(t))

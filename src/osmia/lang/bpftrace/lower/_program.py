@@ -68,6 +68,8 @@ class Program:
         self.features = script.features
         line, _ = script.place(probe.span)
         self.f: Function = self.module.function(name, f"p/{name}", 1, line)
+        self.node: ast.Node = ast.Node(probe.span)  # what is being evaluated, for reports of failed helpers
+        self.reporting = False
         self.loops: list[Loop] = []
         self.callbacks = 0
         self.in_callback = False
@@ -99,7 +101,10 @@ class Program:
         handler = EXPRESSIONS.get(type(node))
         if handler is None:
             raise self.error(f"{type(node).__name__} cannot be used here", node)
-        return handler(self, node)
+        outer, self.node = self.node, node
+        value = handler(self, node)
+        self.node = outer
+        return value
 
     def integer(self, node: ast.Expr) -> str:
         """Evaluate an expression whose value is held in a register."""

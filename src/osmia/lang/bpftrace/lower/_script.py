@@ -62,12 +62,14 @@ class Options:
         user_address: Callable[[str, str], int] | None = None,
         optimize: str = "short",
         cpu: str = "v3",
+        helper_errors: bool = False,
     ) -> None:
         self.features = features
         self.pid_namespace = pid_namespace
         self.user_address = user_address
         self.optimize = optimize
         self.cpu = cpu
+        self.helper_errors = helper_errors  # report helpers that fail (-k)
 
 
 class ScriptLowering:
