@@ -30,7 +30,9 @@ from ._usdt import UsdtArg, UsdtProbe, parse_usdt_args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._dwarf import DwarfParam, dwarf_functions, lines_to_addrs
+    from ._debugfile import find_debug_file
+    from ._dwarf import Dwarf, DwarfFrame, open_dwarf
+    from ._dwarf_unit import Die
     from ._writer import ElfWriter
 
 __all__ = [
@@ -52,7 +54,9 @@ __all__ = [
     "STT_NOTYPE",
     "STT_OBJECT",
     "STT_SECTION",
-    "DwarfParam",
+    "Die",
+    "Dwarf",
+    "DwarfFrame",
     "ElfFile",
     "ElfRelocation",
     "ElfWriter",
@@ -62,18 +66,20 @@ __all__ = [
     "Symbol",
     "UsdtArg",
     "UsdtProbe",
-    "dwarf_functions",
-    "lines_to_addrs",
+    "find_debug_file",
+    "open_dwarf",
     "open_elf",
     "parse_usdt_args",
 ]
 
 
 _LAZY = {
-    "DwarfParam": "_dwarf",
+    "Die": "_dwarf_unit",
+    "Dwarf": "_dwarf",
+    "DwarfFrame": "_dwarf",
     "ElfWriter": "_writer",
-    "dwarf_functions": "_dwarf",
-    "lines_to_addrs": "_dwarf",
+    "find_debug_file": "_debugfile",
+    "open_dwarf": "_dwarf",
 }
 
 
@@ -81,8 +87,6 @@ def __getattr__(name: str) -> object:
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'osmia.elf' has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(f"{__name__}.{module}"), name)
+    value: object = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
     globals()[name] = value
     return value
