@@ -38,6 +38,7 @@ class RunOptions(Data):
     duration: float | None = None
     unsafe: bool = False
     warnings: bool = True
+    trace_pipe: bool = False
 
 
 def run_object(obj: Object, options: RunOptions) -> int:
@@ -77,6 +78,7 @@ def _run(obj: Object, options: RunOptions, out: Output) -> int:
         signals=True,
         unsafe=options.unsafe,
         warnings=options.warnings,
+        trace_pipe=options.trace_pipe,
         warn=lambda text: complain(f"WARNING: {text}\n"),
     )
     with session:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ..errors import UsageError
 from ._engine import RunOptions, parse_pid, run_object
 from ._options import Option, help_lines, parse
+from ._trace import command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..objects import Object
+    from ._options import Parsed
+
 OPTIONS = (
     Option(("-o", "--output"), "format of the output", "FORMAT", ("text", "json", "ndjson")),
     Option(("--output-file",), "write the output to this file", "FILE"),
+    Option(("--set",), "set a global variable, such as a const volatile one, before loading", "NAME=VALUE", many=True),
+    Option(
+        ("--ring",), "records of this ring buffer are of this C type; without a type, bytes", "NAME[:TYPE]", many=True
+    ),
+    Option(("--trace-pipe",), "print what programs write with bpf_printk too"),
     Option(("--duration",), "end after so many seconds", "SECONDS"),
     Option(("-p", "--pid"), "attach to one process", "PID"),
     Option(("-c", "--cmd"), "start this command; the run ends with it", "COMMAND"),
     Option(("-B", "--buffering"), "when output is written", "MODE", ("none", "line", "full")),
     Option(("-q", "--quiet"), "do not say how many probes are attached"),
-    Option(("-v", "--verbose"), "show the verifier's log where a program is refused"),
+    Option(
+        ("-v", "--verbose"), "show the verifier's log where a program is refused; with --dry-run what is in the file"
+    ),
     Option(("--unsafe",), "allow system()"),
     Option(("--dry-run",), "attach everything, then end"),
     Option(("-h", "--help"), "show this"),
@@ -30,7 +42,10 @@ OPTIONS = (
 def usage() -> str:
     return f"""usage: osmia run [OPTION]... FILE.bpf.o
 
-Load a BPF object file, attach its programs by their sections, and print what they report until interrupted.
+Load a BPF object file, attach its programs by their sections, and print what they report until interrupted; then its
+maps, typed by the file's BTF. Of a per-CPU map, numbers are added up and other values shown CPU by CPU; elements of
+arrays that are all zero are left out. Records of ring buffers are typed by __type(value, T) in the map's definition, by
+struct NAME_event or struct event, or by --ring; else they are shown in hexadecimal.
 
 {help_lines(OPTIONS)}
 """
@@ -43,8 +58,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if len(args.arguments) != 1:
         raise UsageError("run: it needs one object file")
-    from .._api import read_object
-
+    obj = prepared(args.arguments[0], args)
     options = RunOptions(
         format=args.text("output", "text"),
         output_file=args.text("output_file"),
@@ -53,8 +67,39 @@ def run(argv: Sequence[str]) -> int:
         verbose=args.has("verbose"),
         dry_run=args.has("dry_run"),
         pid=parse_pid(args.text("pid")) if args.has("pid") else 0,
-        cmd=tuple(args.text("cmd").split()),
+        cmd=command(args.text("cmd")),
         duration=args.number("duration"),
         unsafe=args.has("unsafe"),
+        trace_pipe=args.has("trace_pipe"),
     )
-    return run_object(read_object(args.arguments[0]), options)
+    if options.dry_run and options.verbose:
+        from ._describe import describe
+
+        sys.stdout.write(describe(obj))
+        sys.stdout.flush()
+    return run_object(obj, options)
+
+
+def prepared(path: str, args: Parsed) -> Object:
+    """The object of a file with its variables set, and with formats of what it will print."""
+    from ..kernel import possible_cpus
+    from ..objects import derive_formats, read_elf, set_variables
+
+    try:
+        with open(path, "rb") as f:
+            obj = read_elf(f.read(), path)
+    except OSError as e:
+        raise UsageError(f"open {path}: {os.strerror(e.errno or 0).lower()}") from None
+    values = {}
+    for text in args.texts("set"):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"read option --set: {text!r} is not NAME=VALUE")
+        values[name] = value
+    if values:
+        obj = set_variables(obj, values)
+    rings: dict[str, str | None] = {}
+    for text in args.texts("ring"):
+        name, _, wanted = text.partition(":")
+        rings[name] = wanted or None
+    return obj.replace(map_formats=obj.map_formats + derive_formats(obj, cpus=possible_cpus(), rings=rings))

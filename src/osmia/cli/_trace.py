@@ -73,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
         dry_run=args.has("dry_run"),
         probe_filter=args.text("probe_filter"),
         pid=pid,
-        cmd=_command(args.text("cmd")),
+        cmd=command(args.text("cmd")),
         duration=args.number("duration"),
         unsafe=args.has("unsafe"),
         warnings=not args.has("no_warnings"),
@@ -81,7 +81,8 @@ def run(argv: Sequence[str]) -> int:
     return compile_and_run(Script(name, script, params, named), args, options)
 
 
-def _command(text: str) -> tuple[str, ...]:
+def command(text: str) -> tuple[str, ...]:
+    """The words of a command line, with a shell's quotes."""
     if not text:
         return ()
     if not any(c in text for c in "'\"\\"):

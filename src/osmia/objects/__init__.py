@@ -23,10 +23,20 @@ from ._values import AGGREGATIONS, EventFormat, Field, MapFormat, ValueType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import apply_core
+    from ._formats import derive_formats
     from ._read_elf import read_elf
+    from ._variables import Variable, set_variables, variables
     from ._write_elf import write_elf
 
-_LAZY = {"read_elf": "_read_elf", "write_elf": "_write_elf", "apply_core": "_core"}
+_LAZY = {
+    "Variable": "_variables",
+    "apply_core": "_core",
+    "derive_formats": "_formats",
+    "read_elf": "_read_elf",
+    "set_variables": "_variables",
+    "variables": "_variables",
+    "write_elf": "_write_elf",
+}
 
 __all__ = [
     "AGGREGATIONS",
@@ -44,13 +54,17 @@ __all__ = [
     "ProgramSpec",
     "Relocation",
     "ValueType",
+    "Variable",
     "apply_core",
     "cache_dir",
     "cache_key",
+    "derive_formats",
     "link",
     "pack",
     "read_elf",
+    "set_variables",
     "unpack",
+    "variables",
     "write_elf",
 ]
 

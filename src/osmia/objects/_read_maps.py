@@ -19,6 +19,7 @@ RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG, kernel 5.2
 DATA_PREFIXES = (".rodata", ".data", ".bss")
 # Types for which the kernel refuses key and value types: cgroup, device, perf and stack tables, maps of maps, ...
 UNTYPED = frozenset((3, 4, 7, 8, 12, 13, 14, 15, 16, 17, 18, 25, 27, 31))
+STREAMS = {4: 4, 27: 0, 31: 0}  # perf event array, ring buffer, user ring buffer: bytes of key and value
 _ATTRIBUTES = {
     "type": "type", "max_entries": "max_entries", "map_flags": "flags", "key_size": "key_size",
     "value_size": "value_size", "pinning": "pinning", "numa_node": "numa_node", "map_extra": "map_extra",
@@ -187,6 +188,9 @@ def _spec(name: str, numbers: dict[str, int], inner: MapSpec | None, values_at: 
         raise ObjectError(f"read map {name!r}: a number is out of range")
     get = numbers.get
     kind = numbers["type"]
+    if kind in STREAMS:
+        # Types in their definitions say what records are, to tools; the kernel wants these sizes and nothing else.
+        numbers["key_size"] = numbers["value_size"] = STREAMS[kind]
     typed = kind not in UNTYPED
     least = 4 if kind in (ARRAY_OF_MAPS, HASH_OF_MAPS) or values_at >= 0 else 0
     return MapSpec(

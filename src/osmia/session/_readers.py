@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ._target import Loaded, Reader
 
 PERF_EVENT_ARRAY = 4  # enum bpf_map_type
+RINGS = (PERF_EVENT_ARRAY, 27)  # and BPF_MAP_TYPE_RINGBUF
 
 
 def open_reader(loaded: Loaded, name: str) -> Reader:

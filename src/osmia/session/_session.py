@@ -13,8 +13,7 @@ from ._actions import compile_action
 from ._losses import Losses
 from ._maps import MapView
 from ._names import Names
-from ._readers import open_reader
-from ._sources import Sources
+from ._readers import RINGS, open_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ._actions import Handler
     from ._child import Child
     from ._names import Symbols
+    from ._sources import Sources
     from ._target import Link, Loaded, LoadedProgram, Reader, Target
     from ._wake import Signals
 
@@ -89,11 +89,13 @@ class Session:
         trailer = str(self._settings.get("str_trunc_trailer", ".."))
         longest = int(self._settings.get("max_strlen", 1024))
         self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest)
+        user = ("uprobe", "uretprobe", "usdt")
+        self.names.programs = tuple({p.target: None for p in obj.attach_points if p.provider in user})
         self._warn = warn or (lambda _text: None)
         self._catch = signals
         self._loaded: Loaded | None = None
         self._reader: Reader | None = None
-        self._sources = Sources()
+        self._sources: Sources | None = None
         self._trace_pipe = trace_pipe
         self._links: list[Link] = []
         self._points: list[AttachPoint] = []  # one for each link
@@ -145,9 +147,14 @@ class Session:
         elif self.pid:
             self._watch(self.pid)
         self._loaded = loaded = self.target.load(self._with_run_values(obj))
-        rings = self._sources.open(obj, loaded, self.names, self._forward, trace_pipe=self._trace_pipe)
+        rings = {m.name for m in obj.maps if m.type in RINGS and m.name != obj.ring}
+        if rings or self._trace_pipe:
+            from ._sources import Sources
+
+            self._sources = Sources(loaded, self.names, self._forward)
+            self._sources.open(obj, rings, trace_pipe=self._trace_pipe)
         for map_format in obj.map_formats:
-            if map_format.name not in rings:
+            if map_format.map not in rings:
                 self.maps[map_format.name] = MapView(map_format, loaded.maps[map_format.map], self.names)
         if obj.ring:
             self._reader = open_reader(loaded, obj.ring)
@@ -287,7 +294,8 @@ class Session:
         if self._signals and self._signals.fileno() in ready:
             self._on_signals(self._signals.take())
         self._drain()
-        self._sources.drain()
+        if self._sources:
+            self._sources.drain()
         now = time.monotonic()
         if self._stop_pipe[0] in ready or (self._deadline and now >= self._deadline) or self._process_gone(ready):
             self._over = True
@@ -309,7 +317,7 @@ class Session:
             self._child.fileno() if self._child else -1,
             self._pidfd,
             self._stop_pipe[0],
-            *self._sources.filenos(),
+            *(self._sources.filenos() if self._sources else ()),
         ):
             if fd >= 0:
                 waiter.register(fd, POLLIN)
@@ -357,7 +365,8 @@ class Session:
         deadline = time.monotonic() + PATIENCE
         while self._drain() and not self._deaf and time.monotonic() < deadline:
             continue
-        self._sources.drain(PATIENCE)
+        if self._sources:
+            self._sources.drain(PATIENCE)
 
     def count(self, timeout: float | None) -> dict[int, int]:
         """Take records out of the ring and count them by format id, waiting up to `timeout` seconds for the first."""
@@ -384,7 +393,7 @@ class Session:
         raise OsmiaError(f"read event: unknown format {format_id}", hint="the object and its events do not match")
 
     def _report_losses(self) -> None:
-        others = self._sources.lost()
+        others = self._sources.lost() if self._sources else {}
         if others:
             self.emit(ev.Lost(sum(others.values()), others))
         if self._losses:
@@ -465,11 +474,10 @@ class Session:
         if self._child:
             self._child.close()
         self.names.close()
-        self._sources.close()
-        for part in (self._reader, self._loaded, self._signals):
+        for part in (self._sources, self._reader, self._loaded, self._signals):
             if part:
                 part.close()
-        self._reader = self._loaded = self._signals = None
+        self._sources = self._reader = self._loaded = self._signals = None
         for fd in (self._pidfd, *self._stop_pipe):
             if fd >= 0:
                 os.close(fd)

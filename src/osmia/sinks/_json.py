@@ -22,12 +22,14 @@ from ..session import (
     Print,
     Printf,
     Record,
+    RingRecord,
     RuntimeFault,
     Stats,
     System,
     TestResult,
     Time,
     TimeSeries,
+    TraceLine,
     render,
 )
 
@@ -59,6 +61,8 @@ class JsonSink:
             Attached: lambda e: "" if quiet else counted("attached_probes", "probes", e.count),
             Lost: _lost,
             Ended: lambda e: "",
+            RingRecord: _record,
+            TraceLine: lambda e: line("trace_pipe", members([(name, getattr(e, name)) for name in TRACE_LINE])),
             TestResult: _test_result,
             BenchResult: lambda e: line(
                 "benchmark_result", named(e.name, members((("average", e.average), ("iters", e.iterations))))
@@ -72,6 +76,14 @@ class JsonSink:
         text = self._handlers[type(event)](event)
         if text:
             self._out(text)
+
+
+TRACE_LINE = ("comm", "pid", "cpu", "flags", "time", "function", "text")
+
+
+def _record(event: RingRecord) -> str:
+    value = event.value
+    return line("record", named(event.name, to_json(value.hex(" ") if isinstance(value, bytes) else value)))
 
 
 def line(kind: str, data: str) -> str:

@@ -15,11 +15,13 @@ from ..session import (
     Message,
     Print,
     Printf,
+    RingRecord,
     RuntimeFault,
     System,
     TestResult,
     Time,
     TimeSeries,
+    TraceLine,
     render,
 )
 
@@ -63,6 +65,8 @@ class TextSink:
             Attached: self._attached,
             Lost: self._lost,
             Ended: lambda e: out("\n\n"),
+            RingRecord: lambda e: out(f"{e.name}: {record_text(e.value)}\n"),
+            TraceLine: lambda e: out(e.line + "\n"),
             TestResult: self._test_result,
             BenchResult: self._bench_result,
         }
@@ -181,6 +185,11 @@ def fault_text(event: RuntimeFault) -> str:
     if event.helper == "map_lookup_elem":
         return "Can't lookup map element because it does not exist."
     return event.text
+
+
+def record_text(value: Any) -> str:
+    """A record of a ring buffer: its bytes in hexadecimal where their type is not known."""
+    return value.hex(" ") if isinstance(value, bytes) else render(value)
 
 
 def key_text(key: Any) -> str:

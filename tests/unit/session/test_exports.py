@@ -16,7 +16,7 @@ def test_osmia() -> None:
 
 def test_session() -> None:
     events = {"Attached", "BenchResult", "Cat", "Ended", "Event", "Join", "Lost", "MapSnapshot", "Message", "Print",
-              "Printf", "RuntimeFault", "System", "TestResult", "Text", "Time"}  # fmt: skip
+              "Printf", "RingRecord", "RuntimeFault", "System", "TestResult", "Text", "Time", "TraceLine"}  # fmt: skip
     values = {"Array", "Enum", "Histogram", "Pointer", "Record", "Stack", "Stats", "TimeSeries"}
     others = {"Child", "MapView", "Session", "escape_bytes", "render", "run_benches", "run_tests"}
     assert set(osmia.session.__all__) == events | values | others
