@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
         def capture(self, pid: int) -> None: ...
         def refresh(self, pid: int) -> None: ...
+        def add_program(self, path: str) -> None: ...
         def close(self) -> None: ...
         def kernel(self, address: int) -> str: ...
         def user(self, address: int, pid: int) -> str: ...
@@ -52,6 +53,7 @@ class Names:
         self._syscalls: dict[int, str] | None = None
         self._cgroups: dict[tuple[int, str], str] = {}
         self._kernel: dict[int, str] = {}
+        self.programs: tuple[str, ...] = ()  # files that user probes are in
         self.resolves_users = False  # some value needs symbols of processes
 
     @property
@@ -60,6 +62,8 @@ class Names:
             from ._symbols import SystemSymbols
 
             self._symbols = SystemSymbols()
+            for path in self.programs:
+                self._symbols.add_program(path)
         return self._symbols
 
     def cut_text(self, raw: bytes) -> str:

@@ -20,6 +20,10 @@ class SystemSymbols:
         """Remember what a process has mapped: its addresses resolve after it has ended."""
         self._user.capture(pid)
 
+    def add_program(self, path: str) -> None:
+        """A program that is traced, for processes that end before their addresses are looked at."""
+        self._user.add_program(path)
+
     def refresh(self, pid: int) -> None:
         """Read a process's mappings again."""
         self._user.refresh(pid)

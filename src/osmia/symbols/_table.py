@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..elf import Symbol as ElfSymbol
 
 STB_GLOBAL = 1
+ET_EXEC = 2
 
 
 class SymbolTable:
@@ -27,6 +28,7 @@ class SymbolTable:
         self.path = path
         self.problem = ""
         self.build_id = ""
+        self.fixed = False  # a program that is loaded where the file says (ET_EXEC)
         self._starts: array[int] = array("Q")
         self._symbols: list[ElfSymbol] = []
         self._segments: list[tuple[int, int, int]] = []  # file offset, size, address
@@ -39,6 +41,7 @@ class SymbolTable:
     def _read(self, elf: ElfFile, root: str) -> None:
         self._segments = [(s.offset, s.filesz, s.vaddr) for s in elf.segments if s.type == 1]
         self.build_id = elf.build_id
+        self.fixed = elf.type == ET_EXEC
         symbols = elf.functions()
         if not elf.symtab:
             separate = debug_file(elf, self.path, root)

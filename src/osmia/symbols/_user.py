@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..errors import SymbolError
+from ._demangle import demangle
 from ._process import ProcessSymbols, start_time
 from ._symbol import UNKNOWN, Symbol
+from ._table import SymbolTable
 from ._tables import Tables, file_symbol
 
 
@@ -20,6 +22,7 @@ class UserSymbols:
         self._readable = readable
         self._tables = Tables()
         self._processes: dict[int, ProcessSymbols] = {}
+        self._programs: dict[str, SymbolTable | None] = {}
 
     def __enter__(self) -> UserSymbols:
         return self
@@ -63,7 +66,27 @@ class UserSymbols:
     def resolve(self, pid: int, address: int) -> Symbol:
         """The function at a runtime address of a process; a Symbol without a name where none is known."""
         process = self.capture(pid)
-        return process.resolve(address) if process is not None else UNKNOWN
+        return process.resolve(address) if process is not None else self._in_programs(address)
+
+    def add_program(self, path: str) -> None:
+        """A program that is traced: addresses of its processes resolve even if they ended before we looked.
+
+        Only where it is always loaded at the same addresses (no PIE).
+        """
+        self._programs.setdefault(path, None)
+
+    def _in_programs(self, address: int) -> Symbol:
+        found = []
+        for path, table in self._programs.items():
+            if table is None:
+                table = self._programs[path] = SymbolTable(path)
+            symbol = table.find(address) if table.fixed and table.offset(address) is not None else None
+            if symbol is not None:
+                found.append(Symbol(self._shown(symbol.name), address - symbol.value, path, symbol.size))
+        return found[0] if len(found) == 1 else UNKNOWN
+
+    def _shown(self, name: str) -> str:
+        return demangle(name) if self._readable else name
 
     def address_of(self, target: int | str, name: str) -> int:
         """Address of a symbol: at run time in process `target`, or as the file at that path lays it out. 0: none."""

@@ -19,6 +19,8 @@ ARM64 = 183
         ("8@-8(%rbp)", UsdtArg(8, False, "mem", register="rbp", offset=-8)),
         ("4@$5", UsdtArg(4, False, "const", value=5)),
         ("-4@$-9", UsdtArg(4, True, "const", value=-9)),
+        ("4@$-9", UsdtArg(4, False, "const", value=0xFFFFFFF7)),
+        ("-1@$240", UsdtArg(1, True, "const", value=-16)),
         ("8@$0x10", UsdtArg(8, False, "const", value=16)),
         ("8@foo(%rip)", UsdtArg(8, False, "mem", register="rip", symbol="foo")),
         ("8@foo+16(%rip)", UsdtArg(8, False, "mem", register="rip", symbol="foo", offset=16)),

@@ -84,3 +84,27 @@ def test_unsafe_and_uses():
 @pytest.mark.parametrize("script", ["nope:x { }", "tracepoint:x { }", "interval:s:x { }"])
 def test_malformed(script):
     assert errors(script)
+
+
+def test_a_function_that_is_missing_is_called_untraceable_first():
+    found = errors_and_warnings("kprobe:nonsense { }")
+    assert [d.severity for d in found][:2] == ["warning", "error"]
+    assert "nonsense is not traceable" in found[0].message and "No matches for kprobe nonsense." in found[1].message
+
+
+def errors_and_warnings(script):
+    from osmia.errors import SourceError
+
+    with pytest.raises(SourceError) as e:
+        run(script)
+    return e.value.diagnostics
+
+
+def test_unsafe_attaches_to_functions_that_are_not_known():
+    assert run("kprobe:nonsense { }", unsafe=True).probes[0].names == ["kprobe:nonsense"]
+
+
+def test_declared_pointers_take_the_address_space_of_the_first_value():
+    script = "struct C { int a; } uprobe:/bin/x:f { let $c : struct C*; $c = (struct C*)arg0; print($c.a); }"
+    body = run(script).probes[0].body
+    assert body[1].target.slot.type.space == "user"

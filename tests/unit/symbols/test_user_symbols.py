@@ -300,3 +300,18 @@ def test_files_are_closed(build: Callable[..., str], run: Callable[..., Running]
     symbols.close()
     gone = before - set(os.listdir("/proc/self/fd"))
     assert set(os.listdir("/proc/self/fd")) - before == set() and len(gone) <= 2
+
+
+def test_a_traced_program_that_ended_resolves_by_its_file(build: Callable[..., str], run: Callable[..., Running]) -> None:
+    path = build("gone", CODE, "-no-pie")
+    moved = build("moved", CODE, "-pie")
+    program = run(path)
+    work, _ = program.addresses
+    program.end()
+    with UserSymbols() as symbols:
+        assert not symbols.resolve(program.pid, work)
+        symbols.add_program(path)
+        symbols.add_program(moved)
+        found = symbols.resolve(program.pid, work + 3)
+        assert (found.name, found.offset, found.module) == ("work", 3, path)
+        assert not symbols.resolve(program.pid, 0x7F0000001000)

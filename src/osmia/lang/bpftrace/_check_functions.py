@@ -205,9 +205,9 @@ def _kernel_address(st: State, e: ast.Call) -> ast.Expr:
     per_cpu = e.name == "percpu_kaddr" and isinstance(a, ast.String) and st.final
     if per_cpu and st.btf is not None and st.btf.find(a.value, KIND_VAR) is None:  # type: ignore[attr-defined]
         st.error(e.span, f'Could not resolve variable "{a.value}" from BTF')  # type: ignore[attr-defined]
-    functions = getattr(st.env.catalogue, "functions", None)
-    if e.name == "kaddr" and isinstance(a, ast.String) and st.final and functions is not None:
-        if functions.has_symbol(a.value) is False:
+    if e.name == "kaddr" and isinstance(a, ast.String) and st.final:
+        functions = getattr(st.env.catalogue, "functions", None)
+        if functions is not None and functions.has_symbol(a.value) is False:
             st.error(e.span, f"Failed to resolve kernel symbol: {a.value}")
     e.type = UINT64.replace(space=KERNEL)
     return e

@@ -12,9 +12,11 @@ _LIMITS = {
     "PIPE_BUF": 4096,
 }  # fmt: skip
 _STDINT = {
-    **{f"INT{n}_MIN": -(1 << n - 1) for n in (8, 16, 32, 64)}, **{f"INT{n}_MAX": (1 << n - 1) - 1 for n in (8, 16, 32, 64)},
-    **{f"UINT{n}_MAX": (1 << n) - 1 for n in (8, 16, 32, 64)}, "SIZE_MAX": (1 << 64) - 1,
-}  # fmt: skip
+    **{f"INT{n}_MIN": -(1 << n - 1) for n in (8, 16, 32, 64)},
+    **{f"INT{n}_MAX": (1 << n - 1) - 1 for n in (8, 16, 32, 64)},
+    **{f"UINT{n}_MAX": (1 << n) - 1 for n in (8, 16, 32, 64)},
+    "SIZE_MAX": (1 << 64) - 1,
+}
 
 # Header -> tables. "module:PREFIX,PREFIX" are the integers of a Python module whose names start like this.
 _TABLES = {

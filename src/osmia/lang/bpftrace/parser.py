@@ -45,7 +45,8 @@ def parse(
     """The tree of one script. `index` is the number that spans carry: the script's place among the sources.
 
     `#define` lines apply to the text behind them; `have_btf`, `include_dirs` and `file_dir` (where `#include "x.h"`
-    looks first) are what `cdefs.read` takes; `head` is C text that comes before the script. Raises SourceError with all errors found.
+    looks first) are what `cdefs.read` takes; `head` is C text that comes before the script.
+    Raises SourceError with all errors found.
     """
     parser = Parser(source, index)
     parser.c_options = (have_btf, tuple(include_dirs), file_dir)
