@@ -146,12 +146,10 @@ def _store_string(p: Program, value: Value, to: str, t: Type, pad: bool) -> None
     if value.space == BPF and (value.padded or not pad):
         n = min(size, value.size)
         copy(p, to, value.reg, n, min(align_of(t), align_of(value.type)))
-        if n < size:
-            zero(p, f.gep(to, n), size - n, 1 if n % 8 else min(8, align_of(t))) if pad else f.store(
-                "0", f.gep(to, n), 1
-            )
-        else:
-            f.store("0", f.gep(to, size - 1), 1)
+        if n < size and pad:
+            zero(p, f.gep(to, n), size - n, 1 if n % 8 else min(8, align_of(t)))
+        elif n < size:
+            f.store("0", f.gep(to, n), 1)
         return
     if pad:
         zero(p, to, size, align_of(t))
