@@ -40,7 +40,10 @@ class OsmiaError(Exception):
 
 
 class Diagnostic(Data):
-    """One finding in a source text. Lines and columns count from 1; `end_col` is exclusive."""
+    """One finding in a source text. Lines and columns count from 1; `end_col` is exclusive.
+
+    `trail` are the places that a macro with the finding was called from, innermost first.
+    """
 
     severity: str  # "error" | "warning"
     message: str
@@ -51,6 +54,7 @@ class Diagnostic(Data):
     end_col: int = 0
     source_line: str = ""
     hint: str = ""
+    trail: tuple[Diagnostic, ...] = ()
 
     def render(self) -> str:
         """`file:line:col-col: ERROR: message`, the source line, a marker below it, `HINT: ...`."""
@@ -64,6 +68,7 @@ class Diagnostic(Data):
         out.append(text)
         stop = len(text) + 1 if multi else self.end_col
         out.append(" " * (self.col - 1) + "~" * max(1, min(stop, len(text) + 1) - self.col))
+        out += [place.render() for place in self.trail]
         if self.hint:
             out.append(f"HINT: {self.hint}")
         return "\n".join(out)

@@ -96,7 +96,7 @@ class EventFormat(Data):
 
     action         fields                        text             args
     printf         the format's arguments        format string
-    errorf, warnf  the format's arguments        format string
+    errorf, warnf  the format's arguments        format string   trail (places of the macros around it)
     system, cat    the format's arguments        format string of the command, of the file name
     join           one array of strings                           delim
     time                                         strftime format

@@ -63,11 +63,12 @@ def _printf(format: EventFormat, host: Host, decode: Decoder) -> Handler:
 def _message(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     text = compile_format(format.text, format.fields)
     severity = "error" if format.action == "errorf" else "warning"
+    trail = str(dict(format.args).get("trail", ""))
 
     def handle(buffer: Any, offset: int) -> None:
         if severity == "error" or host.warnings:
             said = text(decode(buffer, offset))
-            host.emit(ev.Message(severity, said, format.file, format.line, format.col, format.end_col))
+            host.emit(ev.Message(severity, said, format.file, format.line, format.col, format.end_col, trail))
 
     return handle
 

@@ -38,17 +38,30 @@ class Printf(Event):
 
 
 class Message(Event):
-    """`errorf()` (severity "error") or `warnf()` ("warning") with the place of the call in the script."""
+    """`errorf()` (severity "error") or `warnf()` ("warning") with the place of the call in the script.
 
-    __slots__ = ("col", "end_col", "file", "line", "severity", "text")
+    `trail` tells the places of the macros around it, as messages do.
+    """
 
-    def __init__(self, severity: str, text: str, file: str = "", line: int = 0, col: int = 0, end_col: int = 0) -> None:
+    __slots__ = ("col", "end_col", "file", "line", "severity", "text", "trail")
+
+    def __init__(
+        self,
+        severity: str,
+        text: str,
+        file: str = "",
+        line: int = 0,
+        col: int = 0,
+        end_col: int = 0,
+        trail: str = "",
+    ) -> None:
         self.severity = severity
         self.text = text
         self.file = file
         self.line = line
         self.col = col
         self.end_col = end_col
+        self.trail = trail
 
     def __repr__(self) -> str:
         return f"Message({self.severity!r}, {self.text!r})"

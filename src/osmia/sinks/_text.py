@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 BAR = 52
+LINES = 500  # of a map that are written at once
 E2BIG, ENOENT = 7, 2
 
 
@@ -83,17 +84,27 @@ class TextSink:
         return render(value) + "\n"
 
     def _map(self, shot: MapSnapshot) -> None:
-        out = self._out
+        name = shot.name
+        lines: list[str] = []
         for key, value in shot.entries():
-            place = shot.name if shot.scalar else f"{shot.name}[{key_text(key)}]"
-            if type(value) is Histogram:
-                out(f"{place}:\n{histogram(value)}\n")
+            # Numbers and texts, most of what large maps hold, are formatted here: a call for each costs twice that.
+            kind = type(key)
+            place = f"{name}[{key if kind is int or kind is str else key_text(key)}]" if not shot.scalar else name
+            if type(value) is int:
+                lines.append(f"{place}: {value}\n")
+            elif type(value) is Histogram:
+                lines.append(f"{place}:\n{histogram(value)}\n")
             elif type(value) is TimeSeries:
                 from ._series import time_series
 
-                out(f"{place}:\n{time_series(value)}\n")
+                lines.append(f"{place}:\n{time_series(value)}\n")
             else:
-                out(f"{place}: {render(value)}\n")
+                lines.append(f"{place}: {render(value)}\n")
+            if len(lines) == LINES:
+                self._out("".join(lines))
+                lines.clear()
+        if lines:
+            self._out("".join(lines))
 
     def _attached(self, event: Attached) -> None:
         if not self._quiet:
@@ -107,6 +118,8 @@ class TextSink:
 
     def _message(self, event: Message) -> None:
         self._say(event.severity, event.text, event)
+        if event.trail:
+            self._err(event.trail + "\n")
 
     def _fault(self, event: RuntimeFault) -> None:
         text = event.text

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from osmia.errors import SourceError
-from osmia.lang.bpftrace import ast
+from osmia.lang.bpftrace import Compilation, ast
 from osmia.lang.bpftrace.checked import Source
 from osmia.lang.bpftrace.expand import expand, split_arguments
 from osmia.lang.bpftrace.format import dump
@@ -257,3 +257,28 @@ def test_world_writable_folders_are_refused(folder):
     os.chmod(folder / "lib", 0o777)
     with pytest.raises(SourceError, match="is world-writable"):
         expanded('import "lib/two.bt"; begin {}', name=str(folder / "main.bt"))
+
+
+def test_errors_inside_of_macros_say_where_they_were_called():
+    with pytest.raises(SourceError) as e:
+        Compilation("macro bad() { nonsense() }\nmacro worse() { bad(); }\nbegin { worse(); }").check()
+    (found,) = e.value.diagnostics
+    assert (found.line, found.col) == (1, 15)
+    assert [(d.line, d.message) for d in found.trail] == [(2, "expanded from"), (3, "expanded from")]
+    assert "stdin:3:9-16: ERROR: expanded from\nbegin { worse(); }\n" in found.render()
+
+
+def test_arguments_of_macros_keep_their_place():
+    with pytest.raises(SourceError) as e:
+        Compilation("macro show(x) { print(x); }\nbegin { show(nonsense); }").check()
+    (found,) = e.value.diagnostics
+    assert (found.line, found.trail) == (2, ())
+
+
+def test_assert_is_a_macro_that_scripts_may_replace():
+    compilation = Compilation('begin { assert(pid > 1, "no"); }')
+    compilation.parse()
+    assert [s.name for s in compilation.sources][1:] == ["stdlib/base.bt", "stdlib/base.bt"]
+    own = Compilation("macro assert(a, b) { print(a); } begin { assert(1, 2); }")
+    own.parse()
+    assert [s.name for s in own.sources] == ["stdin", "stdin"]

@@ -302,7 +302,9 @@ def test_files_are_closed(build: Callable[..., str], run: Callable[..., Running]
     assert set(os.listdir("/proc/self/fd")) - before == set() and len(gone) <= 2
 
 
-def test_a_traced_program_that_ended_resolves_by_its_file(build: Callable[..., str], run: Callable[..., Running]) -> None:
+def test_a_traced_program_that_ended_resolves_by_its_file(
+    build: Callable[..., str], run: Callable[..., Running]
+) -> None:
     path = build("gone", CODE, "-no-pie")
     moved = build("moved", CODE, "-pie")
     program = run(path)

@@ -6,7 +6,7 @@ from ..._data import MutableData
 from ...errors import Diagnostic
 from . import ast
 from ._check_types import UNKNOWN, promote, same, stored
-from .checked import Config
+from .checked import Config, trail
 from .types import StructDef, Type
 
 TYPE_CHECKING = False
@@ -173,7 +173,8 @@ class State:
         source = self.env.sources[span.source]
         line, col = source.place(span.start)
         end_line, end_col = source.place(max(span.end, span.start))
-        return Diagnostic(severity, message, source.name, line, col, end_line, end_col, source.line(line), hint)
+        found = Diagnostic(severity, message, source.name, line, col, end_line, end_col, source.line(line), hint)
+        return found if source.origin is None else found.replace(trail=trail(self.env.sources, span.source))
 
     def place(self, span: ast.Span | None) -> str:
         """`line:col` for messages that point to another place."""

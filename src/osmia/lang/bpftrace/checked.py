@@ -9,7 +9,10 @@ from .types import StructDef, Type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...btf import Btf
+    from ...errors import Diagnostic
     from .cdefs import EnumDef
 
 
@@ -84,12 +87,32 @@ class CheckedScript(MutableData):
     unsafe: bool = False
     enums: dict[str, EnumDef] = {}  # C enums of the script, by tag
 
+    def trail(self, span: ast.Span) -> str:
+        """Where the macros that this place comes from were called, as messages show it; "" outside of macros."""
+        return "\n".join(d.render() for d in trail(self.sources, span.source))
+
+
+def trail(sources: Sequence[Source], number: int) -> tuple[Diagnostic, ...]:
+    """The calls of macros that source `number` stands for, innermost first."""
+    from .lexer import diagnostic
+
+    found: list[Diagnostic] = []
+    origin = sources[number].origin if 0 <= number < len(sources) else None
+    while origin is not None:
+        found.append(diagnostic(sources[origin.source], origin.start, origin.end, "expanded from"))
+        origin = sources[origin.source].origin
+    return tuple(found)
+
 
 class Source(Data):
-    """A source text. `name` is what messages call it ("stdin", a path)."""
+    """A source text. `name` is what messages call it ("stdin", a path).
+
+    Nodes that a macro expanded to stand in a source of their own: the macro's, with `origin` saying which call it was.
+    """
 
     name: str
     text: str
+    origin: ast.Span | None = None
 
     def place(self, offset: int) -> tuple[int, int]:
         """(line, column) of a character offset, both from 1."""

@@ -180,7 +180,7 @@ class Compilation:
 
     def compile(self) -> Object:
         obj = self.lower().lower()
-        sources = tuple((f"source.{i}", s.name) for i, s in enumerate(self.sources[1:]))
+        sources = tuple((f"source.{i}", s.name) for i, s in enumerate(self.sources[1:]) if s.origin is None)
         shown = self.warnings if self.warning_level else []
         warnings = tuple((f"warning.{i}", w.render()) for i, w in enumerate(shown))
         return obj.replace(settings=obj.settings + sources + warnings)

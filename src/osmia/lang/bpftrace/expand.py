@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ...errors import Diagnostic, SourceError
 from . import ast
-from .checked import Source
+from .checked import Source, trail
 from .expressions import MAX_ERRORS, MAX_HEIGHT, is_higher
 from .lexer import MAX_UINT64, compile_pattern, diagnostic, parse_integer
-from .parser import as_statement
+from .parser import as_statement, parse
 from .types import INT64, UINT64
 
 TYPE_CHECKING = False
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_EXPANSIONS = 10_000
 MAX_COPIED = 50_000  # nodes of one probe
 MAX_MACROS = 32  # macros inside of macros
+MAX_ORIGINS = 200  # expansions whose places are kept for messages
+# Macros of the standard library -> the file that defines them (see `stdlib`).
+_STDLIB = {"assert": "stdlib/base.bt"}
 _MAX_EXPANDED = MAX_HEIGHT + 40
 _PARAM = compile_pattern(r"""("(?:[^"\\]|\\.)*+"?)|\$([A-Za-z0-9_]*+)""")
 
@@ -104,7 +107,10 @@ class _Expander:
 
     def error(self, span: Span, message: str, hint: str = "") -> None:
         if len(self.errors) < MAX_ERRORS:
-            self.errors.append(diagnostic(self.sources[span.source], span.start, span.end, message, hint))
+            found = diagnostic(self.sources[span.source], span.start, span.end, message, hint)
+            if self.sources[span.source].origin is not None:
+                found = found.replace(trail=trail(self.sources, span.source))
+            self.errors.append(found)
 
     def run(self) -> None:
         script = self.script
@@ -186,7 +192,7 @@ class _Expander:
     def expression_statement(self, statement: ast.ExprStmt) -> ast.Stmt:
         """A macro call that stands alone needs no value: its body becomes a block."""
         call = statement.expr
-        if isinstance(call, ast.Call | ast.Name) and call.name in self.macros and not self.is_parameter(call):
+        if isinstance(call, ast.Call | ast.Name) and self.is_macro(call.name) and not self.is_parameter(call):
             found = self.expansion(call)
             if found is not None:
                 body, value = found
@@ -250,7 +256,7 @@ class _Expander:
         )
 
     def call(self, node: ast.Call) -> ast.Expr:
-        if node.name in self.macros:
+        if self.is_macro(node.name):
             found = self.macro_value(node)
             if found is not node:
                 return found
@@ -345,6 +351,26 @@ class _Expander:
 
     # ------------------------------------------------------------ macros
 
+    def is_macro(self, name: str) -> bool:
+        if name in self.macros:
+            return True
+        file = _STDLIB.get(name)
+        if file is not None:
+            self.take_stdlib(file)
+        return file is not None
+
+    def take_stdlib(self, file: str) -> None:
+        """Define the macros of a file of the standard library that the script does not define itself."""
+        from .stdlib import FILES
+
+        source = Source(file, FILES[file])
+        script = parse(source, len(self.sources))
+        self.sources.append(source)
+        own = set(self.macros)
+        for macro in script.macros:
+            if macro.name not in own:
+                self.define(macro)
+
     def define(self, macro: ast.Macro) -> None:
         seen: set[str] = set()
         for param in macro.params:
@@ -395,10 +421,17 @@ class _Expander:
         self.count += 1
         if self.count > MAX_EXPANSIONS or len(self.stack) >= MAX_MACROS:
             raise _TooLarge
-        return self.instantiate(macro, args)
+        return self.instantiate(macro, call, args)
+
+    def place(self, macro: ast.Macro, call: ast.Call | ast.Name) -> int:
+        """The number of a source that is the macro's and knows of this call; -1 when there are enough of them."""
+        if len(self.sources) > MAX_ORIGINS:
+            return -1
+        self.sources.append(self.sources[macro.span.source].replace(origin=call.span))
+        return len(self.sources) - 1
 
     def instantiate(
-        self, macro: ast.Macro, args: list[ast.Expr | ast.TypeName]
+        self, macro: ast.Macro, call: ast.Call | ast.Name, args: list[ast.Expr | ast.TypeName]
     ) -> tuple[list[ast.Stmt], ast.Expr | None]:
         frame = _Frame(macro, self.count)
         for param, arg in zip(macro.params, args):
@@ -410,9 +443,10 @@ class _Expander:
                 frame.names[param] = arg
         outer, self.frame = self.frame, frame
         self.stack.append(macro)
-        body = [self.copy(s) for s in macro.body]
+        place = self.place(macro, call)
+        body = [self.copy(s, place) for s in macro.body]
         self.statements(body)
-        value = self.visit(self.copy(macro.value)) if macro.value is not None else None
+        value = self.visit(self.copy(macro.value, place)) if macro.value is not None else None
         self.stack.pop()
         self.frame = outer
         return body, value
@@ -445,8 +479,8 @@ class _Expander:
                 )
         return None
 
-    def copy(self, node: Any) -> Any:
-        """A deep copy of a tree as the parser leaves it."""
+    def copy(self, node: Any, place: int = -1) -> Any:
+        """A deep copy of a tree as the parser leaves it; with `place` as the source that it stands in."""
         self.copied += 1
         self.depth += 1
         if self.copied > MAX_COPIED or self.depth > _MAX_EXPANDED:
@@ -455,9 +489,11 @@ class _Expander:
         for field in node._fields:
             value = getattr(node, field)
             if isinstance(value, ast.Node):
-                value = self.copy(value)
+                value = self.copy(value, place)
             elif type(value) is list:
-                value = [self.copy(v) if isinstance(v, ast.Node) else v for v in value]
+                value = [self.copy(v, place) if isinstance(v, ast.Node) else v for v in value]
+            elif field == "span" and place >= 0:
+                value = ast.Span(value.start, value.end, place)
             values.append(value)
         self.depth -= 1
         return type(node)(*values)
