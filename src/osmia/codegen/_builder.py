@@ -63,7 +63,7 @@ class Module:
             symbol = "@" + _quote(name or f".c{len(self._data)}")
             self._data[data] = symbol
             self._globals[symbol] = (
-                f"{symbol} = internal unnamed_addr constant [{len(data)} x i8] "
+                f"{symbol} = internal constant [{len(data)} x i8] "
                 f'c"{_data(data)}", section ".rodata", align 8'
             )
         return symbol

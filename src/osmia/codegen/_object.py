@@ -17,13 +17,14 @@ _CALL, _LD_IMM64 = 0x85, 0x18
 
 
 class _Section:
-    __slots__ = ("data", "info", "kind", "name")
+    __slots__ = ("base", "data", "info", "kind", "name")
 
     def __init__(self, name: str, kind: int, info: int, data: bytes) -> None:
         self.name = name
         self.kind = kind
         self.info = info
         self.data = data
+        self.base = 0  # where it begins in the joined read-only data
 
 
 class ObjectReader:
@@ -33,6 +34,8 @@ class ObjectReader:
         headers = [unpack_from("<IIQQQQIIQQ", data, offset + 64 * i) for i in range(count)]
         names = data[headers[names_at][4] : headers[names_at][4] + headers[names_at][5]]
         self._sections = [_Section(_text(names, h[0]), h[1], h[7], data[h[4] : h[4] + h[5]]) for h in headers]
+        self._rodata = bytearray()
+        self._join_rodata()
         self._symbols: list[tuple[str, int, int, int, int]] = []  # name, info, section, value, size
         for header, section in zip(headers, self._sections):
             if section.name == ".symtab":
@@ -60,8 +63,16 @@ class ObjectReader:
                 ),
                 is_global=binding == 1,
             )
-        rodata = next((s.data for s in self._sections if s.name == ".rodata"), b"")
-        return functions, rodata
+        return functions, bytes(self._rodata)
+
+    def _join_rodata(self) -> None:
+        """LLVM writes several sections for read-only data, some of one name (texts, constants of 8, 16, 32 bytes): as
+        one, with where each begins in it."""
+        for section in self._sections:
+            if section.name.startswith(".rodata"):
+                self._rodata += bytes(-len(self._rodata) % 64)
+                section.base = len(self._rodata)
+                self._rodata += section.data
 
     def _relocations(self, functions: dict[tuple[int, int], str]) -> dict[int, list[Relocation]]:
         """Section index -> relocations, in instruction order."""
@@ -90,7 +101,9 @@ class ObjectReader:
         imm = unpack_from("<I", code, offset + 4)[0]
         if section.name == ".maps":
             return Relocation(insn, "map", name)
-        if section.name.startswith((".rodata", ".data", ".bss")):
+        if section.name.startswith(".rodata"):
+            return Relocation(insn, "map_value", ".rodata", section.base + value + imm)
+        if section.name.startswith((".data", ".bss")):
             return Relocation(insn, "map_value", section.name, value + imm)
         if (shndx, value + imm) in functions:
             return Relocation(insn, "func", functions[shndx, value + imm])

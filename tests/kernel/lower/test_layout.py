@@ -93,18 +93,20 @@ def test_nested_tuples_and_records() -> None:
 def test_buffers() -> None:
     result = begin(
         '$s = "abcdefgh"; @b = buf($s, 4); @k[buf($s, 4)] = 1; $t = ((uint8)1, buf($s, 3)); @t = $t; print(@b); print($t); '
-        "@z = (int64)0; for ($i : 0..9) { @n[$i] = buf($s, $i); }"
+        "@z = (int64)0; for ($i : 0..9) { @n[$i] = buf($s, $i); } "
+        '$v = buf("abcdefgh", 5); $v = buf("xy", 2); @same[$v] = 1; @same[buf("xy", 2)] = 2; @w = $v; @same[@w] = 3;'
     )
     assert result.maps["@b"] == b"abcd"
     assert result.maps["@k"] == {b"abcd": 1}
     assert result.maps["@t"] == (1, b"abc")
     assert result.maps["@n"] == {i: b"abcdefgh"[:i] for i in range(9)}
+    assert result.maps["@same"] == {b"xy": 3}
 
 
 def test_elements_of_arrays() -> None:
     result = begin(
-        "$a = (uint8[8])(uint64)0x0807060504030201; print($a[0]); print($a[7]); @i = (int64)3; print($a[@i]); @k[$a] = 1; "
-        "@k[(uint8[8])(uint64)0x0807060504030201] = 2; @v = $a; print(@v[5]); print((uint64)$a); print($a == @v); print($a[@i + 8]);"
+        "$a = (uint8[8])(uint64)0x0807060504030201; print($a[0]); print($a[7]); @i = (uint64)3; print($a[@i]); @k[$a] = 1; "
+        "@k[(uint8[8])(uint64)0x0807060504030201] = 2; @v = $a; $v = @v; print($v[5]); print((uint64)$a); print($a == @v); print($a[@i + 8]);"
     )
     assert result.printed == [1, 8, 4, 6, 0x0807060504030201, True, 0]
     assert list(result.maps["@k"].values()) == [2]

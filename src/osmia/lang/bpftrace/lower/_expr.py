@@ -323,7 +323,7 @@ def _branch(p: Program, e: ast.Expr, where: str, t: Type) -> None:
     elif t.in_register:
         p.f.store(p.integer(e), where)
     else:
-        build(p, e, where, t)
+        build(p, e, where, t, pad=t.kind == "buffer")
 
 
 def _if_expression(p: Program, e: ast.IfExpr) -> Value:

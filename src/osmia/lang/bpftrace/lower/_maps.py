@@ -129,7 +129,7 @@ def value_in_memory(p: Program, value: ast.Expr, t: Type) -> str:
     slot = p.stack_or_scratch(max(8, size))
     if has_padding(t):
         zero(p, slot, size)
-    build(p, value, slot, t, pad=t.kind in ("tuple", "record", "string"))
+    build(p, value, slot, t, pad=t.kind in ("tuple", "record", "string", "buffer"))
     return slot
 
 

@@ -105,7 +105,9 @@ def at_offset(p: Program, base: Value, offset: int, t: Type) -> Value:
     if base.space == CONTEXT:
         return Value(t, "", CONTEXT, offset=base.offset + offset)
     if base.space == BPF:
-        return Value(t, p.f.gep(base.reg, offset), BPF)
+        part = Value(t, p.f.gep(base.reg, offset), BPF)
+        part.aligned = base.aligned and base.type.kind in ("tuple", "record")
+        return part
     return Value(t, p.f.op("add", base.reg, str(offset)) if offset else base.reg, base.space)
 
 
@@ -133,6 +135,11 @@ def store(p: Program, value: Value, to: str, t: Type, *, pad: bool = False) -> N
         read_raw(p, read_space(value), to, size_of(t), address_of(p, value))
 
 
+def alignment(value: Value) -> int:
+    """What the address of a value in our own memory is a multiple of."""
+    return align_of(value.type) if value.aligned else 1
+
+
 def copy_align(t: Type) -> int:
     """The alignment that every value of this type in our own memory has."""
     return 1 if t.kind in ("struct", "union", "array", "buffer") else align_of(t)
@@ -145,7 +152,7 @@ def _store_string(p: Program, value: Value, to: str, t: Type, pad: bool) -> None
         return
     if value.space == BPF and (value.padded or not pad):
         n = min(size, value.size)
-        copy(p, to, value.reg, n, min(align_of(t), align_of(value.type)))
+        copy(p, to, value.reg, n, min(align_of(t), alignment(value)))
         if n < size and pad:
             zero(p, f.gep(to, n), size - n, 1 if n % 8 else min(8, align_of(t)))
         elif n < size:

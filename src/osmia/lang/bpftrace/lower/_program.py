@@ -26,7 +26,7 @@ class Value:
     `size` is how many bytes are really there when that differs from the type's (string literals).
     """
 
-    __slots__ = ("offset", "padded", "reg", "size", "space", "text", "type")
+    __slots__ = ("aligned", "offset", "padded", "reg", "size", "space", "text", "type")
 
     def __init__(
         self, type: Type, reg: str, space: str = BPF, *, offset: int = 0, size: int = 0, text: bytes | None = None,
@@ -39,6 +39,7 @@ class Value:
         self.size = size or size_of(type)
         self.text = text  # a string literal's bytes
         self.padded = padded  # bytes after a string's end are zero
+        self.aligned = True  # by `align_of` its type, when in our own memory; members of structs may not be
 
 
 class Loop:

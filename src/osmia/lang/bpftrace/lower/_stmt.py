@@ -56,12 +56,12 @@ def _assign_variable(p: Program, target: ast.Variable, op: str, value: ast.Expr,
         p.store_variable(p.f.truncate(number, size_of(t), t.signed) if t.is_int else number, where)
     elif _reads(value, target.slot):
         temporary = p.stack_or_scratch(size_of(t))
-        build(p, value, temporary, t)
+        build(p, value, temporary, t, pad=t.kind == "buffer")
         from ._memory import copy
 
         copy(p, where, temporary, size_of(t), 1)
     else:
-        build(p, value, where, t)
+        build(p, value, where, t, pad=t.kind == "buffer")
 
 
 def _reads(e: object, slot: ast.VariableSlot) -> bool:

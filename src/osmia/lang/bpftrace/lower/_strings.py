@@ -5,10 +5,11 @@ from __future__ import annotations
 from .. import ast
 from ..types import BPF, KERNEL, USER, Type, string
 from ._layout import align_of, size_of
-from ._memory import INTO, address_of, in_memory, read_raw, read_space, read_string, read_text, store, zero
+from ._memory import INTO, address_of, alignment, in_memory, read_raw, read_space, read_string, read_text, store, zero
 from ._program import CALLS, Program, Value
 
 UNROLL = 64  # bytes compared by straight code; more is a loop
+UNROLL_BYTES = 16  # the same where alignment makes LLVM load byte by byte: it loads all first, into the stack
 
 
 def equal(p: Program, left: Value, right: Value) -> str:
@@ -27,19 +28,20 @@ def _equal_constant(p: Program, value: Value, text: bytes, whole: bool = True) -
     data = text + b"\0" if whole else text
     if len(data) > value.size:
         return "false"
-    pointer = in_memory(p, value)
-    return equal_to_bytes(p, pointer, data)
+    return equal_to_bytes(p, value, data)
 
 
-def equal_to_bytes(p: Program, pointer: str, data: bytes) -> str:
+def equal_to_bytes(p: Program, value: Value, data: bytes) -> str:
+    """Whether a string begins with these bytes."""
     f = p.f
-    if len(data) > UNROLL:
+    pointer, align = in_memory(p, value), alignment(value)
+    if len(data) > (UNROLL if align == 8 else UNROLL_BYTES):
         constant = p.module.constant(data.ljust(-(-len(data) // 8) * 8, b"\0"))
         return equal_bytes(p, pointer, constant, len(data))
     difference, at = "0", 0
     while at < len(data):
         width = next(w for w in (8, 4, 2, 1) if at + w <= len(data))
-        word = f.load(f.gep(pointer, at), width, align=1)
+        word = f.load(f.gep(pointer, at), width, align=min(width, align))
         number = int.from_bytes(data[at : at + width], "little")
         wanted = str(number - (1 << 64) if number >> 63 else number)
         difference = f.op("or", difference, f.op("xor", word, wanted))
@@ -50,7 +52,7 @@ def equal_to_bytes(p: Program, pointer: str, data: bytes) -> str:
 def equal_bytes(p: Program, a: str, b: str, size: int) -> str:
     """Whether `size` bytes at two pointers are the same."""
     f = p.f
-    if size <= UNROLL:
+    if size <= UNROLL_BYTES:
         difference, at = "0", 0
         while at < size:
             width = next(w for w in (8, 4, 2, 1) if at + w <= size)
@@ -211,7 +213,7 @@ def _strncmp(p: Program, e: ast.Call) -> Value:
             data = (b.text + b"\0")[:n]
             if len(data) > a.size:
                 return Value(e.type, "1")
-            same_bit = equal_to_bytes(p, in_memory(p, a), data)
+            same_bit = equal_to_bytes(p, a, data)
         else:
             same_bit = _byte_loop(p, in_memory(p, a), in_memory(p, b), min(n, a.size, b.size), stop_at_nul=True)
         return Value(e.type, f.select(same_bit, "0", "1"))
