@@ -63,8 +63,7 @@ class Module:
             symbol = "@" + _quote(name or f".c{len(self._data)}")
             self._data[data] = symbol
             self._globals[symbol] = (
-                f"{symbol} = internal constant [{len(data)} x i8] "
-                f'c"{_data(data)}", section ".rodata", align 8'
+                f'{symbol} = internal constant [{len(data)} x i8] c"{_data(data)}", section ".rodata", align 8'
             )
         return symbol
 
@@ -147,6 +146,7 @@ class Function:
         self.values = 0  # temporaries made
         self.line, self.col = line, 0
         self._allocas: list[str] = []
+        self._places: dict[str, tuple[str, int]] = {}  # pointer -> (alloca, offset) where both are known
         self._taken: list[tuple[int, str]] = []
         self._free: dict[int, list[str]] = {}
         self._addresses: dict[str, str] = {}  # integers that came from pointers
@@ -247,7 +247,26 @@ class Function:
 
     def gep(self, pointer: str, offset: int | str) -> str:
         """pointer + offset in bytes."""
-        return pointer if offset in (0, "0") else self.value(f"getelementptr i8, ptr {pointer}, i64 {offset}")
+        if offset in (0, "0"):
+            return pointer
+        name = self.value(f"getelementptr i8, ptr {pointer}, i64 {offset}")
+        if _is_number(str(offset)):
+            root, start = self._places.get(pointer, (pointer, 0))
+            if root.startswith(("%s", "%frame")):
+                self._places[name] = (root, start + int(offset))
+        return name
+
+    def _addressable(self, pointer: str) -> str:
+        """A pointer into the stack as something other than a load's or store's address.
+
+        LLVM knows that an alloca is aligned and writes alloca + 4 as alloca | 4, which the verifier refuses for
+        pointers; it may not know it here.
+        """
+        root, offset = self._places.get(pointer, (pointer, 0))
+        if offset % 8 == 0:
+            return pointer
+        hidden = self.value(f'call ptr asm sideeffect "", "=r,0"(ptr {root})')
+        return self.value(f"getelementptr i8, ptr {hidden}, i64 {offset}")
 
     def load(self, pointer: str, size: int = 8, signed: bool = False, *, align: int = 0, volatile: bool = False) -> str:
         """Read `size` (1, 2, 4, 8) bytes and extend to 64 bits."""
@@ -292,19 +311,14 @@ class Function:
         return self.value(f"{'sext' if signed else 'zext'} {_INT[size]} {value} to i64")
 
     def fill_zero(self, pointer: str, size: int, align: int = 8) -> None:
-        """Zero `size` bytes (a constant; expanded inline)."""
-        self.module.declare("llvm.memset", "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-        if size:
-            self.emit(f"call void @llvm.memset.p0.i64(ptr align {align} {pointer}, i8 0, i64 {size}, i1 false)")
+        """Zero `size` bytes (a constant), by one store for each `align` bytes."""
+        for offset, width in _pieces(size, align):
+            self.store("0", self.gep(pointer, offset), width)
 
     def copy(self, to: str, source: str, size: int, align: int = 8) -> None:
-        """Copy `size` bytes (a constant; expanded inline) between memory that the program may access directly."""
-        self.module.declare("llvm.memcpy", "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-        if size:
-            self.emit(
-                f"call void @llvm.memcpy.p0.p0.i64(ptr align {align} {to}, ptr align {align} {source}, "
-                f"i64 {size}, i1 false)"
-            )
+        """Copy `size` bytes (a constant) between memory that the program may access, `align` bytes at a time."""
+        for offset, width in _pieces(size, align):
+            self.store(self.load(self.gep(source, offset), width), self.gep(to, offset), width)
 
     def atomic_add(self, pointer: str, value: str) -> None:
         """Add to 8 bytes of shared memory; the old value is not needed (works on every kernel)."""
@@ -360,7 +374,7 @@ class Function:
         return self._extend(self.value(f"trunc i64 {value} to {_INT[size]}"), size, signed)
 
     def to_int(self, pointer: str) -> str:
-        address = self.value(f"ptrtoint ptr {pointer} to i64")
+        address = self.value(f"ptrtoint ptr {self._addressable(pointer)} to i64")
         self._addresses[address] = pointer
         return address
 
@@ -384,7 +398,7 @@ class Function:
         """Call helper `number`. An argument is a value (i64), or "ptr X" for an address."""
         if len(arguments) > MAX_CALL_ARGS:
             raise self.fail(f"call helper {number}: {len(arguments)} arguments, BPF passes 5 at most")
-        shown = ", ".join(a if a.startswith("ptr ") else f"i64 {a}" for a in arguments)
+        shown = ", ".join(f"ptr {self._addressable(a[4:])}" if a.startswith("ptr ") else f"i64 {a}" for a in arguments)
         return self.value(f"call {returns} inttoptr (i64 {number} to ptr)({shown})")
 
     def call(self, name: str, *arguments: str, returns: str = "i64") -> str:
@@ -414,6 +428,16 @@ class Function:
 
 def _is_number(text: str) -> bool:
     return text.isdigit() or (text[:1] == "-" and text[1:].isdigit())
+
+
+def _pieces(size: int, align: int) -> list[tuple[int, int]]:
+    """(offset, width) of the accesses that cover `size` bytes, none wider than `align`."""
+    pieces, at = [], 0
+    while at < size:
+        width = next(w for w in (8, 4, 2, 1) if w <= align and at + w <= size)
+        pieces.append((at, width))
+        at += width
+    return pieces
 
 
 def _wrap(number: int) -> int:

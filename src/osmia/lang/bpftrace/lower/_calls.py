@@ -20,7 +20,7 @@ def _stack(p: Program, e: ast.Name | ast.Call) -> Value:
     t = e.type
     p.script.need_stack_map(t)
     name = stack_map(t)
-    flags = _USER_STACK if t.kind == "ustack" else "0"
+    flags = _USER_STACK if t.kind == "ustack" else "0"  # a map of build ids says so by its own flag
     found = f.helper(27, f"ptr {p.context_pointer()}", f"ptr {p.module.map(name)}", flags)
     to = f.alloca(16 if t.kind == "ustack" else 8)
     f.store(found, to)
@@ -126,7 +126,7 @@ def _uaddr(p: Program, e: ast.Call) -> Value:
     name = _first(p, e)
     if not isinstance(name, ast.String):
         raise p.error("uaddr() takes the name of a symbol", e)
-    return Value(e.type, str(p.script.user_address(p, name.value, e)))
+    return Value(e.type, p.script.user_address(p, name.value, e))
 
 
 def _percpu_kaddr(p: Program, e: ast.Call) -> Value:

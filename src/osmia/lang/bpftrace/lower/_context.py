@@ -69,6 +69,10 @@ def register(p: Program, name: str, node: ast.Node) -> str:
     return p.f.load_context(p.context_pointer(), offset, 8)
 
 
+def instruction_pointer(p: Program, node: ast.Node) -> str:
+    return register(p, _IP[p.features.arch], node)
+
+
 def _helper(number: int) -> Callable[[Program, ast.Name], Value]:
     def read(p: Program, e: ast.Name) -> Value:
         return Value(e.type, p.f.helper(number))
@@ -119,7 +123,30 @@ def _comm_call(p: Program, e: ast.Call) -> Value:
         return _comm(p, name)
     task = p.integer(e.args[0])  # type: ignore[arg-type]
     offset = _task_field(p, "comm", e)
+    if e.args[0].type.kind != "pointer":  # type: ignore[union-attr]
+        return _comm_of_thread(p, task, offset, e)
     return Value(e.type, p.f.op("add", task, str(offset)), KERNEL, size=16)
+
+
+def _comm_of_thread(p: Program, tid: str, offset: int, e: ast.Call) -> Value:
+    """The name of the thread with a number, by the kernel function bpf_task_from_pid; "" when there is none."""
+    if p.probe.provider not in ("fentry", "fexit", "iter") or p.features.version < (6, 2):
+        raise p.error("comm() of a thread id works in fentry, fexit and iter probes, from Linux 6.2", e,
+                      "give it a task (curtask)")  # fmt: skip
+    f = p.f
+    p.module.kfunc("bpf_task_from_pid", "ptr (i32)")
+    p.module.kfunc("bpf_task_release", "void (ptr)")
+    to = f.alloca(16)
+    f.fill_zero(to, 16)
+    task = f.call("bpf_task_from_pid", f"i32 {f.value(f'trunc i64 {tid} to i32')}", returns="ptr")
+    found, done = f.label("task"), f.label("named")
+    f.cond_br(f.is_null(task), done, found)
+    f.start(found)
+    f.helper(p.features.probe_read_str(False), f"ptr {to}", "16", f.op("add", f.to_int(task), str(offset)))
+    f.call("bpf_task_release", f"ptr {task}", returns="void")
+    f.br(done)
+    f.start(done)
+    return Value(e.type, to, BPF, size=16, padded=True)
 
 
 def _nsecs(p: Program, e: ast.Name) -> Value:
@@ -204,6 +231,12 @@ def _task_number(field: str) -> Callable[[Program, ast.Call], Value]:
     """pid(task), tid(task): numbers of another task."""
 
     def read(p: Program, e: ast.Call) -> Value:
+        mode = e.args[0].name if e.args and isinstance(e.args[0], ast.Name) else ""
+        if mode == "init":
+            word = p.f.helper(14)
+            return Value(
+                e.type, p.f.op("lshr", word, "32") if e.name == "pid" else p.f.op("and", word, str(0xFFFFFFFF))
+            )
         if not e.args or not isinstance(e.args[0], ast.Expr) or e.args[0].type.kind not in ("pointer", "int"):
             name = ast.Name(e.span, e.name)
             name.type = e.type

@@ -111,6 +111,8 @@ class ValueTypes:
             return self._struct(t)
         if k == "enum":
             return ValueType("enum", size, t.signed, t.name, values=self._enumerators(t))
+        if k == "array" and t.name in ("float", "double", "long double"):
+            return ValueType("none", size)
         if k == "array" and t.element:
             return ValueType("array", size, element=self.of(t.element), count=t.count)
         if k in ("tuple", "record"):
@@ -177,4 +179,4 @@ def _flat(fields: tuple[StructField, ...], script: CheckedScript) -> tuple[Struc
 
 def stack_map(t: Type) -> str:
     """Name of the stack trace map that holds stacks of this type."""
-    return f"{t.kind}_{t.count}"
+    return f"{t.kind}_{t.count}" + ("_id" if t.mode == "build_id" else "")

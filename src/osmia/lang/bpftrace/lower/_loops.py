@@ -6,7 +6,7 @@ A callback gets the address of the program's frame (variables, the saved context
 from __future__ import annotations
 
 from .. import ast
-from ._expr import condition
+from ._expr import condition, warn
 from ._layout import size_of, tuple_layout
 from ._memory import copy, copy_align
 from ._program import STATEMENTS, Loop, Program
@@ -165,8 +165,14 @@ def _while(p: Program, s: ast.While) -> None:
             _run(p, s.body)
 
         symbol = callback(p, "while", 2, 1, line, run)
-        f.helper(181, str(MAX_ITERATIONS), f"ptr {symbol}", f"ptr {_frame(p)}", "0")
+        done = f.helper(181, str(MAX_ITERATIONS), f"ptr {symbol}", f"ptr {_frame(p)}", "0")
         _after_callback(p)
+        cut, onward = f.label("cut"), f.label("onward")
+        f.cond_br(f.icmp("eq", done, str(MAX_ITERATIONS)), cut, onward)
+        f.start(cut)
+        warn(p, s, f"The loop was left after {MAX_ITERATIONS} rounds, the most that a program may do.")
+        f.br(onward)
+        f.start(onward)
         return
     head, body, done = f.label("while"), f.label("body"), f.label("done")
     f.start(head)
@@ -182,7 +188,7 @@ def _while(p: Program, s: ast.While) -> None:
 def _unroll(p: Program, s: ast.Unroll) -> None:
     if not isinstance(s.count, ast.Integer):
         raise p.error("unroll needs a constant", s)
-    # The body stands there `count` times: `break` and `continue` in it are about the loop around, as the language has it.
+    # The body stands there `count` times: `break` and `continue` in it are about the loop around it.
     for _ in range(s.count.value):
         p.statements(s.body)
 

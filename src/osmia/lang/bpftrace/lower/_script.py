@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # BPF_MAP_TYPE_*
 _HASH, _ARRAY, _PERF_EVENT_ARRAY, _PERCPU_HASH, _PERCPU_ARRAY, _STACK_TRACE = 1, 2, 4, 5, 6, 7
 _LRU_HASH, _LRU_PERCPU_HASH, _RINGBUF = 9, 10, 27
-_NO_PREALLOC = 1
+_NO_PREALLOC, _STACK_BUILD_ID = 1, 32
 _DECLARED = {"hash": _HASH, "lruhash": _LRU_HASH, "percpuhash": _PERCPU_HASH, "percpulruhash": _LRU_PERCPU_HASH}
 
 # BPF_PROG_TYPE_*, BPF_TRACE_*
@@ -209,11 +209,18 @@ class ScriptLowering:
         self._uses_zero = True
         return self.module.variable("osmia_zero", 8, ZERO)
 
-    def user_address(self, p: Program, name: str, node: ast.Node) -> int:
+    def user_address(self, p: Program, name: str, node: ast.Node) -> str:
         target = p.probe.attach[0].target if p.probe.attach else ""
         if self.options.user_address is None:
             raise p.error("uaddr() cannot be resolved here", node)
-        return self.options.user_address(target, name)
+        address = self.options.user_address(target, name)
+        point = p.probe.attach[0] if len(p.probe.attach) == 1 else None
+        if point is None or not point.address or point.provider not in ("uprobe", "usdt"):
+            return str(address)
+        # Where the file is loaded: the probe's place in memory less its place in the file.
+        from ._context import instruction_pointer
+
+        return p.f.op("add", instruction_pointer(p, node), str(address - point.address))
 
     def add_event(self, event: EventFormat) -> int:
         number = len(self.events)
@@ -358,7 +365,9 @@ class ScriptLowering:
     def _map_specs(self, rodata: bytes) -> list[MapSpec]:
         specs = [self._map_spec(name) for name in self.checked.maps]
         for name, t in self._stack_maps.items():
-            specs.append(MapSpec(name, _STACK_TRACE, 4, 8 * t.count, STACK_ENTRIES))
+            ids = t.mode == "build_id"
+            width, flags = (32, _STACK_BUILD_ID) if ids else (8, 0)
+            specs.append(MapSpec(name, _STACK_TRACE, 4, width * t.count, STACK_ENTRIES, flags))
         if self._scratch_size:
             specs.append(
                 MapSpec(self.scratch_name, _PERCPU_ARRAY, 4, (self._scratch_size + 7) & ~7, self._scratch_elements)
