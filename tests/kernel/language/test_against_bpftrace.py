@@ -50,7 +50,8 @@ def both(bpftrace: str, work: Workload, script: str, theirs: str = "", **options
 
 
 def maps_of(text: str) -> Printed:
-    """`@name[key]` -> its value: one line, or the rows of a histogram. Entries of the same value have no order of their own."""
+    """`@name[key]` -> its value: one line, or the rows of a histogram. Entries of the same value have no order of "
+    "their own."""
     found: Printed = {}
     key, stack = "", ""
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -84,7 +85,8 @@ WRITE = "tracepoint:syscalls:sys_enter_write /pid == $1 && args.fd == 3/"
     "@ = count();",
     "@[args.count] = count();",
     "@[comm, pid, tid, uid, gid, args.count % 3] = sum(args.count);",
-    "@s = sum(args.count); @a = avg(args.count); @least = min(args.count); @most = max(args.count); @st = stats(args.count);",
+    "@s = sum(args.count); @a = avg(args.count); @least = min(args.count); @most = max(args.count); "
+    "@st = stats(args.count);",
     "@[args.count % 4] = stats(args.count); @a[args.count % 4] = avg(args.count);",
     "@h = hist(args.count); @k[comm] = hist(args.count);",
     "@l = lhist(args.count, 0, 100, 10); @k[args.fd] = lhist(args.count, 10, 500, 50);",
@@ -102,7 +104,8 @@ def test_maps_print_alike(bpftrace: str, body: str) -> None:
 def test_strings_and_paths(bpftrace: str, some_file: Path) -> None:
     ours, theirs = both(
         bpftrace, start_activity("opens", some_file, 20),
-        "tracepoint:syscalls:sys_enter_openat /pid == $1/ { @[str(args.filename)] = count(); @flags[args.flags, args.mode] = count(); "
+        "tracepoint:syscalls:sys_enter_openat /pid == $1/ { @[str(args.filename)] = count(); "
+        "@flags[args.flags, args.mode] = count(); "
         "@dfd = args.dfd; }",
     )  # fmt: skip
     assert ours == theirs
@@ -124,7 +127,8 @@ def test_functions_of_a_program(bpftrace: str, program: Callable[..., Workload])
         bpftrace, work,
         f"uprobe:{path}:add /pid == $1/ {{ @a = sum(arg0); @b[arg1] = count(); }} "
         f"uretprobe:{path}:outer /pid == $1/ {{ @r = sum(retval); @h = hist(retval); }} "
-        f"uprobe:{path}:greet /pid == $1/ {{ @who[str(arg0)] = count(); }} uprobe:{path}:eight {{ @regs[reg(\"di\"), reg(\"si\")] = count(); }}",
+        f"uprobe:{path}:greet /pid == $1/ {{ @who[str(arg0)] = count(); }} "
+        f"uprobe:{path}:eight {{ @regs[reg(\"di\"), reg(\"si\")] = count(); }}",
         pid=work.pid,
     )  # fmt: skip
     assert ours == theirs
@@ -135,7 +139,8 @@ def test_usdt(bpftrace: str, program: Callable[..., Workload]) -> None:
     path = work.argv[0]
     ours, theirs = both(
         bpftrace, work, f"usdt:{path}:osmia_test:idle /pid == $1/ {{ @ = count(); }} "
-        f"usdt:{path}:osmia_test:request /pid == $1/ {{ @i = sum(arg0); @n[str(arg2), arg3] = count(); }}", pid=work.pid,
+        f"usdt:{path}:osmia_test:request /pid == $1/ {{ @i = sum(arg0); @n[str(arg2), arg3] = count(); "
+        f"}}", pid=work.pid,
     )  # fmt: skip
     assert ours == theirs
 
@@ -147,7 +152,8 @@ def test_software_events(bpftrace: str) -> None:
 
 def test_printed_lines(bpftrace: str) -> None:
     script = (
-        f'{WRITE} {{ printf("%d|%5d|%-5d|%x|%s|%-12s|%c|%lu\\n", args.count, args.count, args.count, args.count, comm, comm, 65, args.count); '
+        f'{WRITE} {{ printf("%d|%5d|%-5d|%x|%s|%-12s|%c|%lu\\n", args.count, args.count, args.count, args.count, '
+        f"comm, comm, 65, args.count); "
         'printf("%s %d\\n", probe, args.fd); print(args.count); print((1, comm)); }'
     )
     with start_activity("sizes", *SIZES) as work, peer(bpftrace, script.replace("args.", "args->"), work) as result:

@@ -7,7 +7,7 @@ import resource
 import time
 from pathlib import Path
 
-from _tracing import run
+from _tracing import command, run
 from _workloads import start_activity
 
 PPID = "tracepoint:syscalls:sys_enter_getppid /pid == $1/"
@@ -54,7 +54,8 @@ def test_nsecs_and_elapsed_against_the_clock() -> None:
     before = {name: time.clock_gettime_ns(clock) for name, clock in clocks.items()}
     outcome = traced(
         "@least = min(nsecs); @most = max(nsecs); @mono = max(nsecs(monotonic)); @tai = max(nsecs(tai)); "
-        "@boot = max(nsecs(boot)); @first = min(elapsed); @last = max(elapsed); $a = nsecs; $b = elapsed; @start = $a - $b;"
+        "@boot = max(nsecs(boot)); @first = min(elapsed); @last = max(elapsed); $a = nsecs; $b = elapsed; "
+        "@start = $a - $b;"
     )
     after = {name: time.clock_gettime_ns(clock) for name, clock in clocks.items()}
     maps = outcome.maps
@@ -101,7 +102,8 @@ def test_curtask_is_the_task_of_the_thread(clock_ticks: int) -> None:
         resource.prlimit(work.pid, resource.RLIMIT_NOFILE, (199, hard))
         stat = Path(f"/proc/{work.pid}/stat").read_text().rsplit(")", 1)[1].split()
         outcome = run(
-            f"{PPID} {{ $t = (struct task_struct *)curtask; @[$t->pid, $t->tgid, $t->comm, $t->real_parent->tgid] = count(); "
+            f"{PPID} {{ $t = (struct task_struct *)curtask; @[$t->pid, $t->tgid, $t->comm, "
+            f"$t->real_parent->tgid] = count(); "
             "@same[$t == curtask] = count(); @files = $t->signal->rlim[7].rlim_cur; @start = $t->start_boottime; "
             "@uid = $t->cred->uid.val; @nice = $t->static_prio - 120; @pid1 = curtask.group_leader.pid; "
             "@comm = str($t->comm); @first = $t->comm[0]; @one[curtask] = count(); }",
@@ -132,7 +134,8 @@ def test_structs_and_bit_fields_of_a_program(program) -> None:
     outcome = run(
         "struct point { int x; int y; }; struct order { uint64_t id; char customer[16]; struct point place; "
         "uint32_t flags : 3; uint32_t priority : 5; const char *note; }; "
-        f"uprobe:{work.argv[0]}:take_order {{ $o = (struct order *)arg0; @flags[$o->flags] = count(); @p[$o->priority] = count(); "
+        f"uprobe:{work.argv[0]}:take_order {{ $o = (struct order *)arg0; @flags[$o->flags] = count(); "
+        f"@p[$o->priority] = count(); "
         "@who[$o->customer] = count(); @sum = sum($o->place.x + $o->place.y); @notes[str($o->note)] = count(); "
         "@size = sizeof(struct order); @at = offsetof(struct order, note); @third[$o->customer[4]] = count(); "
         "$copy = *$o; @ids = sum($copy.id); }",
@@ -163,7 +166,8 @@ def test_probe_and_func(program) -> None:
 def test_args_of_a_tracepoint(some_file: Path) -> None:
     with start_activity("opens", some_file, 10) as work:
         outcome = run(
-            "tracepoint:syscalls:sys_enter_openat /pid == $1/ { @[str(args.filename), args.flags, (int32)args.dfd, args.mode] "
+            "tracepoint:syscalls:sys_enter_openat /pid == $1/ { @[str(args.filename), args.flags, (int32)args.dfd, "
+            "args.mode] "
             "= count(); } tracepoint:syscalls:sys_exit_openat /pid == $1/ { @ret[args.ret] = count(); }",
             work.pid, work=work,
         )  # fmt: skip
@@ -176,10 +180,13 @@ def test_arguments_and_retval(program) -> None:
     path, n = work.argv[0], 25
     outcome = run(
         f"uprobe:{path}:add {{ @a = sum((int32)arg0); @b[arg1] = count(); @named = sum(args.a + args.b); }} "
-        f"uretprobe:{path}:add {{ @ret = sum((int32)retval); }} uretprobe:{path}:negative {{ @neg = sum((int64)retval); }} "
+        f"uretprobe:{path}:add {{ @ret = sum((int32)retval); }} uretprobe:{path}:negative {{ @neg = "
+        f"sum((int64)retval); }} "
         f"uprobe:{path}:eight {{ @sixth[arg5] = count(); @args[arg0, arg1, arg2, arg3, arg4] = count(); }} "
-        f"uretprobe:{path}:eight {{ @eight = sum(retval); }} uretprobe:{path}:narrow {{ @narrow = sum((uint8)retval); }} "
-        f"uprobe:{path}:greet {{ @who[str(arg0)] = count(); }} uretprobe:{path}:greet {{ @said[str(retval)] = count(); }}",
+        f"uretprobe:{path}:eight {{ @eight = sum(retval); }} uretprobe:{path}:narrow {{ @narrow = "
+        f"sum((uint8)retval); }} "
+        f"uprobe:{path}:greet {{ @who[str(arg0)] = count(); }} uretprobe:{path}:greet {{ @said[str(retval)] = "
+        f"count(); }}",
         work=work,
     )  # fmt: skip
     maps, done = outcome.maps, outcome.done
@@ -193,7 +200,45 @@ def test_arguments_and_retval(program) -> None:
     assert maps["@said"] == {f"hello bee-{i}": len(range(i, n, 3)) for i in range(3)}
 
 
-def test_usermode_and_jiffies() -> None:
-    outcome = traced("@[usermode] = count(); @j = jiffies;")
-    assert outcome.maps["@"] == {0: 20}
-    assert outcome.maps["@j"] > 0
+def test_usermode() -> None:
+    assert traced("@[usermode] = count();").maps["@"] == {0: 20}
+
+
+def test_jiffies_run_as_the_clock_does() -> None:
+    with start_activity("naps", 10, 20) as work:
+        maps = run(
+            "tracepoint:syscalls:sys_enter_clock_nanosleep /pid == $1/ { if (!@j0) { @j0 = jiffies; @n0 = nsecs; } "
+            "@j = jiffies; @n = nsecs; }",
+            work.pid, work=work,
+        ).maps  # fmt: skip
+    ticks, seconds = maps["@j"] - maps["@j0"], (maps["@n"] - maps["@n0"]) / 1e9
+    assert any(abs(ticks - seconds * hz) <= 2 for hz in (100, 250, 300, 1000))  # what kernels are built with
+
+
+def test_the_command_that_is_traced() -> None:
+    done = command(
+        "trace", "-q", "-c", "/bin/sleep 0.01", "-e",
+        "tracepoint:syscalls:sys_enter_clock_nanosleep /pid == cpid/ { @[comm, has_cpid, ppid] = count(); } "
+        'BEGIN { printf("%d\\n", pid); }',
+    )  # fmt: skip
+    tracer, final = done.stdout.split()[0], done.stdout.splitlines()[-1]
+    assert final == f"@[sleep, true, {tracer}]: 1" or final == f"@[sleep, 1, {tracer}]: 1"
+
+
+def test_numbers_of_the_machine_and_types_of_probes(program) -> None:
+    work = program("calls.c", 5)
+    maps = run(
+        f"uprobe:{work.argv[0]}:add {{ @type[probetype] = count(); @node[numaid] = count(); @cpus = ncpus; }}",
+        work=work,
+    ).maps
+    assert maps["@type"] == {"uprobe": 5}
+    assert maps["@node"].keys() <= {
+        int(path.name[4:]) for path in Path("/sys/devices/system/node").glob("node[0-9]*")
+    } | {0}
+    assert maps["@cpus"] == os.cpu_count()
+
+
+def test_comm_of_another_process() -> None:
+    outcome = run("BEGIN { @first = comm((uint32)1); @me = comm(pid); }")
+    assert outcome.maps["@first"] == Path("/proc/1/comm").read_text().strip()
+    assert outcome.maps["@me"] == Path("/proc/self/comm").read_text().strip()

@@ -17,7 +17,10 @@ from _workloads import start_activity
 import osmia
 
 WITHIN_S = 1.0
-COUNTING = 'BEGIN { printf("ready\\n"); @begun = 1; } tracepoint:syscalls:sys_enter_getppid { @calls = count(); } END { printf("end\\n"); }'
+COUNTING = (
+    'BEGIN { printf("ready\\n"); @begun = 1; } tracepoint:syscalls:sys_enter_getppid { @calls = count(); } '
+    'END { printf("end\\n"); }'
+)
 
 
 @contextmanager
@@ -71,14 +74,14 @@ def test_command_is_counted_from_its_first_call() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, None])
 def test_traced_process_ends(how: signal.Signals | None) -> None:
-    with start_activity("waits" if how else "opens", *(() if how else ("/etc/hostname", 3))) as work:
-        with tracing("-p", str(work.pid), "-e", COUNTING) as tracer:
-            start = time.monotonic()
-            if how:
-                work.kill(how)
-            else:
-                work.finish()
-            out = ended(tracer, start)
+    what = ("waits",) if how else ("opens", "/etc/hostname", 3)
+    with start_activity(*what) as work, tracing("-p", str(work.pid), "-e", COUNTING) as tracer:
+        start = time.monotonic()
+        if how:
+            work.kill(how)
+        else:
+            work.finish()
+        out = ended(tracer, start)
     assert "end\n" in out and "@begun: 1" in out
 
 
@@ -192,13 +195,13 @@ def test_script_from_a_closed_pipe() -> None:
 
 def test_maps_are_final(tmp_path: Path) -> None:
     """What happens before the signal is in the maps: 50 calls, then SIGINT at once."""
-    with start_activity("becomes", 0, 0, 50) as work:
-        with tracing(
-            "-e", "tracepoint:syscalls:sys_enter_getppid /pid == $1/ { @ = count(); }", str(work.pid)
-        ) as tracer:
-            work.finish()
-            tracer.send_signal(signal.SIGINT)
-            out, _err = tracer.communicate(timeout=20)
+    with (
+        start_activity("becomes", 0, 0, 50) as work,
+        tracing("-e", "tracepoint:syscalls:sys_enter_getppid /pid == $1/ { @ = count(); }", str(work.pid)) as tracer,
+    ):
+        work.finish()
+        tracer.send_signal(signal.SIGINT)
+        out, _err = tracer.communicate(timeout=20)
     assert out.split() == ["@:", "50"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import time
@@ -48,9 +49,10 @@ def test_printf_hands_python_values_on() -> None:
 
 def test_print_values_and_maps() -> None:
     outcome = traced(
-        "@last = args.count; @by[args.count] = count(); @n = count(); @sizes = sum(args.count * 1000); print(args.count);",
-        after='end { print("text"); print((1, "two", 3)); print(@last); print(@n); print(@by); print(@by, 2); print(@by[1]); '
-        "print(@sizes, 0, 1000); }",
+        "@last = args.count; @by[args.count] = count(); @n = count(); @sizes = sum(args.count * 1000); "
+        "print(args.count);",
+        after='end { print("text"); print((1, "two", 3)); print(@last); print(@n); print(@by); print(@by, 2); '
+        "print(@by[1]); print(@sizes, 0, 1000); }",
     )
     lines = outcome.lines
     assert lines[: len(SIZES)] == [str(n) for n in SIZES]
@@ -96,7 +98,8 @@ def test_clear_zero_delete_has_key_len() -> None:
 def test_time_and_strftime() -> None:
     before = time.time()
     outcome = traced(
-        'if (args.count == 21) { time("%s\\n"); printf("%s %s\\n", strftime("%s", nsecs), strftime("%Y-%m-%d %H:%M:%S", nsecs)); '
+        'if (args.count == 21) { time("%s\\n"); printf("%s %s\\n", strftime("%s", nsecs), '
+        'strftime("%Y-%m-%d %H:%M:%S", nsecs)); '
         "@t = nsecs; }"
     )
     after = time.time()
@@ -111,7 +114,8 @@ def test_exit_with_a_status_drops_what_follows() -> None:
     with start_activity("sizes", *SIZES) as work:
         work.release()
         outcome = run(
-            f'{WRITE} {{ @n = count(); }} BEGIN {{ printf("one\\n"); exit(7); printf("two\\n"); }} END {{ printf("end\\n"); }}',
+            f'{WRITE} {{ @n = count(); }} BEGIN {{ printf("one\\n"); exit(7); printf("two\\n"); }} '
+            f'END {{ printf("end\\n"); }}',
             work.pid,
         )
     assert outcome.status == 7
@@ -147,7 +151,8 @@ def test_system_runs_a_command() -> None:
 def test_str_of_user_memory(some_file: Path) -> None:
     with start_activity("opens", some_file, 5) as work:
         maps = run(
-            "tracepoint:syscalls:sys_enter_openat /pid == $1/ { @[str(args.filename)] = count(); @short = str(args.filename, 5); "
+            "tracepoint:syscalls:sys_enter_openat /pid == $1/ { @[str(args.filename)] = count(); "
+            "@short = str(args.filename, 5); "
             '@same[str(args.filename) == str($2)] = count(); @text = "it is " ; }',
             work.pid, some_file, work=work,
         ).maps  # fmt: skip
@@ -247,8 +252,10 @@ def test_ustack_usym_reg_uaddr(compiled, program) -> None:
 def test_ntop_of_addresses() -> None:
     with start_activity("connects", 4) as work:
         outcome = run(
+            "#include <sys/socket.h>\n"
             "tracepoint:syscalls:sys_enter_connect /pid == $1/ { $sa = (struct sockaddr_in *)uptr(args.uservaddr); "
-            "@[ntop(AF_INET, $sa->sin_addr.s_addr), bswap($sa->sin_port)] = count(); @short = ntop($sa->sin_addr.s_addr); "
+            "@[ntop(AF_INET, $sa->sin_addr.s_addr), bswap($sa->sin_port)] = count(); "
+            "@short = ntop($sa->sin_addr.s_addr); "
             "@family = $sa->sin_family; }",
             work.pid, work=work,
         )  # fmt: skip
@@ -259,11 +266,10 @@ def test_ntop_of_addresses() -> None:
 
 def test_ntop_of_version_6() -> None:
     address = bytes.fromhex("20010db8000000000000000000000bee")
-    outcome = traced(
-        "@ = ntop(AF_INET6, ((struct in6_addr *)uptr(args.buf))->in6_u.u6_addr8);",
-        work=start_activity("speaks", address.hex()),
-    )
-    assert outcome.maps["@"] == "2001:db8::bee"
+    body = "@six = ntop(AF_INET6, ((struct in6_addr *)uptr(args.buf))->in6_u.u6_addr8);"
+    with start_activity("speaks", address.hex()) as work:
+        maps = run(f"#include <sys/socket.h>\n{WRITE} {{ {body} }}", work.pid, work=work).maps
+    assert maps["@six"] == "2001:db8::bee"
 
 
 def test_numbers_in_network_order() -> None:
@@ -273,3 +279,34 @@ def test_numbers_in_network_order() -> None:
     assert outcome.maps["@two"] == 0x3412
     assert outcome.maps["@four"] == 0x78563412
     assert outcome.maps["@eight"] == int.from_bytes(struct.pack("<Q", SIZES[-1]), "big")
+
+
+# more of them: what is known beforehand
+
+
+def test_comparing_and_searching_strings() -> None:
+    with start_activity("execs", 2, "/bin/true", "needle in a haystack") as work:
+        maps = run(
+            'tracepoint:syscalls:sys_enter_execve /ppid == $1/ { $s = str(args.argv[1]); $n = strncmp($s, "need", 4); '
+            '@equal[$n == 0] = count(); @has[strcontains($s, "hay")] = count(); '
+            '@hasnot[strcontains($s, "needless")] = count(); '
+            "@length[strlen($s)] = count(); @file[str(args.filename)] = count(); @second = $s; }",
+            work.pid, work=work,
+        ).maps  # fmt: skip
+    assert maps["@equal"] == {True: 2} and maps["@has"] == {True: 2} and maps["@hasnot"] == {False: 2}
+    assert maps["@length"] == {len("needle in a haystack"): 2}
+    assert maps["@file"] == {"/bin/true": 2}
+    assert maps["@second"] == "needle in a haystack"
+
+
+def test_names_of_numbers() -> None:
+    with start_activity("signals", 3) as work:
+        maps = run(
+            "tracepoint:syscalls:sys_enter_kill /pid == $1/ { @[signal_name(args.sig)] = count(); } "
+            "rawtracepoint:sys_enter /pid == $1/ { @calls[syscall_name(arg1)] = count(); } "
+            "tracepoint:syscalls:sys_exit_kill /pid == $1/ { @error[strerror(args.ret)] = count(); }",
+            work.pid, work=work,
+        ).maps  # fmt: skip
+    assert {str(name): n for name, n in maps["@"].items()} == {signal.strsignal(signal.SIGUSR1): 3}
+    assert {str(name): n for name, n in maps["@calls"].items()}["kill"] == 3
+    assert {str(name): n for name, n in maps["@error"].items()} == {os.strerror(0): 3}

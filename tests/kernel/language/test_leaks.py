@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from _leaks import LeakCheck
@@ -19,6 +20,10 @@ CYCLES = 10_000
 KILLS = 50
 
 
+def mapping_count() -> int:
+    return len(Path("/proc/self/maps").read_text().splitlines())
+
+
 @pytest.mark.slow
 def test_ten_thousand_loads() -> None:
     obj = osmia.compile('tracepoint:syscalls:sys_enter_getpgid { @[pid] = count(); printf("x"); }')
@@ -26,13 +31,13 @@ def test_ten_thousand_loads() -> None:
     target.load(obj).close()
     before = LeakCheck()
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    mappings = len(open("/proc/self/maps").readlines())
+    mappings = mapping_count()
     for cycle in range(CYCLES):
         target.load(obj).close()
         if cycle % 1000 == 0:
             assert len(os.listdir("/proc/self/fd")) == descriptors
     assert threading.active_count() == threads
-    assert len(open("/proc/self/maps").readlines()) <= mappings + 20
+    assert mapping_count() <= mappings + 20
     assert before.leftovers() == []
 
 
@@ -67,7 +72,8 @@ def test_kill_at_random_moments() -> None:
     seed = random.randrange(1 << 32)
     moments = random.Random(seed)
     script = (
-        'BEGIN { printf("ready\\n"); } tracepoint:syscalls:sys_enter_getpgid { @[pid] = count(); @s[kstack] = count(); } '
+        'BEGIN { printf("ready\\n"); } tracepoint:syscalls:sys_enter_getpgid { @[pid] = count(); '
+        "@s[kstack] = count(); } "
         "interval:ms:5 { print(@); } uprobe:libc:getpgid { @u = count(); } rawtracepoint:sys_enter { @raw = count(); }"
     )
     before = LeakCheck()

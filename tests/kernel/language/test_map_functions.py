@@ -114,7 +114,8 @@ def test_aggregation_over_all_cpus(request: pytest.FixtureRequest) -> None:
     storm = request.getfixturevalue("program")("storm.c", 4, 5000)
     maps = run(
         "tracepoint:syscalls:sys_enter_getpgid /pid == $1/ { $v = -(int32)args.pid; @n = count(); @s = sum($v); "
-        "@m = max($v); @least = min($v); @st = stats($v); @t[tid] = count(); @h = hist($v); @l = lhist($v, 0, 20000, 1000); }",
+        "@m = max($v); @least = min($v); @st = stats($v); @t[tid] = count(); @h = hist($v); "
+        "@l = lhist($v, 0, 20000, 1000); }",
         storm.pid, work=storm,
     ).maps  # fmt: skip
     assert maps["@n"] == 20_000

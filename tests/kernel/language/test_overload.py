@@ -99,7 +99,8 @@ def test_lost_events_as_json(compiled) -> None:
     path = compiled("storm.c")
     done = command(
         "trace", "-o", "json", "-c", f"sh -c 'echo | exec {path} 2 100000'", "-e",
-        'config = { perf_rb_pages = 4 } tracepoint:syscalls:sys_enter_getpgid /comm == "storm"/ { printf("%d\\n", args.pid); }',
+        'config = { perf_rb_pages = 4 } tracepoint:syscalls:sys_enter_getpgid /comm == "storm"/ { printf("%d\\n", '
+        'args.pid); }',
     )  # fmt: skip
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"type"')]
     lost = sum(row["data"]["events"] for row in rows if row["type"] == "lost_events")

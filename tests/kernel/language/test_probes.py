@@ -91,8 +91,10 @@ def test_tracepoints_of_all_system_calls() -> None:
 def test_rawtracepoint(program: Program) -> None:
     storm = program("storm.c", 2, 500)
     maps = run(
-        "rawtracepoint:sys_enter /pid == $1 && arg1 == 121/ { $regs = (struct pt_regs *)arg0; @[$regs->orig_ax] = count(); "
-        "@sum = sum(-(int32)$regs->di); } rt:sys_exit /pid == $1/ { if ((int64)args.ret == -3) { @failed = count(); } } "
+        "rawtracepoint:sys_enter /pid == $1 && arg1 == 121/ { $regs = (struct pt_regs *)arg0; "
+        "@[$regs->orig_ax] = count(); "
+        "@sum = sum(-(int32)$regs->di); } rt:sys_exit /pid == $1/ { if ((int64)args.ret == -3) { @failed = count(); "
+        "} } "
         "rawtracepoint:sys_enter /pid == $1/ { if (args.id == 121) { @named = count(); } }",
         storm.pid, work=storm,
     ).maps  # fmt: skip
@@ -104,7 +106,8 @@ def test_rawtracepoint(program: Program) -> None:
 def test_rawtracepoint_of_the_scheduler() -> None:
     with start_activity("forks", 12) as work:
         outcome = run(
-            "rawtracepoint:sched_process_fork { $parent = (struct task_struct *)arg0; $child = (struct task_struct *)arg1; "
+            "rawtracepoint:sched_process_fork { $parent = (struct task_struct *)arg0; "
+            "$child = (struct task_struct *)arg1; "
             "if ($parent->pid == $1) { @[$child->pid] = count(); } }",
             work.pid, work=work,
         )  # fmt: skip
@@ -115,7 +118,8 @@ def test_uprobe_and_uretprobe(program: Program) -> None:
     work = program("calls.c", 40)
     path = work.argv[0]
     outcome = run(
-        f"uprobe:{path}:add {{ @add = count(); }} u:{path}:inner {{ @inner = count(); }} uretprobe:{path}:fibonacci {{ @fib = count(); }} "
+        f"uprobe:{path}:add {{ @add = count(); }} u:{path}:inner {{ @inner = count(); }} "
+        f"uretprobe:{path}:fibonacci {{ @fib = count(); }} "
         f"ur:{path}:outer {{ @outer = sum((int32)retval); }} uprobe:{path}:hidden {{ @hidden = count(); }}",
         work=work,
     )  # fmt: skip
@@ -149,7 +153,10 @@ def test_uprobe_of_one_process_and_of_an_offset(program: Program) -> None:
     path = first.argv[0]
     nm = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
     address = int(next(line for line in nm.splitlines() if line.endswith(" T add")).split()[0], 16)
-    script = f"uprobe:{path}:add {{ @name[pid] = count(); }} uprobe:{path}:add+4 {{ @plus[pid] = count(); }} uprobe:{path}:{address} {{ @at[pid] = count(); }}"
+    script = (
+        f"uprobe:{path}:add {{ @name[pid] = count(); }} uprobe:{path}:add+4 {{ @plus[pid] = count(); }} "
+        f"uprobe:{path}:{address} {{ @at[pid] = count(); }}"
+    )
     outcome = run(script, work=first, pid=first.pid)
     second.finish()
     assert outcome.maps == {"@name": {first.pid: 10}, "@plus": {first.pid: 10}, "@at": {first.pid: 10}}
@@ -158,7 +165,8 @@ def test_uprobe_of_one_process_and_of_an_offset(program: Program) -> None:
 def test_uprobe_of_mangled_names(program: Program) -> None:
     work = program("shop.cpp", 8)
     maps = run(
-        f'uprobe:{work.argv[0]}:cpp:"shop::Basket::add" {{ @both = count(); }} uprobe:{work.argv[0]}:_ZN4shop6Basket3addEi {{ @one = sum(arg1); }}',
+        f'uprobe:{work.argv[0]}:cpp:"shop::Basket::add" {{ @both = count(); }} '
+        f"uprobe:{work.argv[0]}:_ZN4shop6Basket3addEi {{ @one = sum(arg1); }}",
         work=work,
     ).maps
     assert (maps["@both"], maps["@one"]) == (16, sum(range(8)))
@@ -173,7 +181,8 @@ def test_uprobe_in_a_shared_library() -> None:
 def test_usdt_with_semaphore_and_arguments(program: Program) -> None:
     work = program("usdt.c", 21)
     outcome = run(
-        f"usdt:{work.argv[0]}:osmia_test:request {{ @i = sum(arg0); @bytes = sum((int64)arg1); @[str(arg2), arg3] = count(); }} "
+        f"usdt:{work.argv[0]}:osmia_test:request {{ @i = sum(arg0); @bytes = sum((int64)arg1); "
+        f"@[str(arg2), arg3] = count(); }} "
         f"usdt:{work.argv[0]}:osmia_test:idle {{ @idle = count(); }}",
         work=work,
     )  # fmt: skip
@@ -198,8 +207,11 @@ def test_usdt_by_process_and_without_provider(program: Program) -> None:
 
 def test_software_page_faults() -> None:
     with start_activity("faults", 400) as work:
-        outcome = run("software:page-faults:1 /pid == $1/ { @ = count(); } s:minor-faults:1 /pid == $1/ { @m = count(); }",
-                      work.pid, work=work)  # fmt: skip
+        outcome = run(
+            "software:page-faults:1 /pid == $1/ { @ = count(); } s:minor-faults:1 /pid == $1/ { @m = count(); }",
+            work.pid,
+            work=work,
+        )
     at_least = outcome.done["minflt"]
     assert 400 <= at_least <= outcome.maps["@"] <= at_least + 25  # the process' end is not in getrusage's count
     assert outcome.maps["@"] == outcome.maps["@m"]

@@ -52,8 +52,8 @@ def test_for_over_a_range() -> None:
 def test_for_over_a_map() -> None:
     outcome = traced(
         "@by[args.count] = count();",
-        after='end { $keys = (uint64)0; for ($kv : @by) { $keys += $kv.0; @entries = count(); @copies[$kv.0] = (int64)$kv.1; } '
-        'printf("%lld\\n", $keys); }',
+        after='end { $keys = (uint64)0; for ($kv : @by) { $keys += $kv.0; @entries = count(); '
+        '@copies[$kv.0] = (int64)$kv.1; } printf("%lld\\n", $keys); }',
     )  # fmt: skip
     assert outcome.maps["@by"] == outcome.maps["@copies"] == Counter(SIZES)
     assert outcome.maps["@entries"] == len(set(SIZES))
@@ -109,7 +109,8 @@ OPERATORS = {
     "$n + 3": lambda n: n + 3, "$n - 700": lambda n: n - 700, "$n * 11": lambda n: n * 11, "$n / 7": lambda n: n // 7,
     "$n % 7": lambda n: n % 7, "$n & 0x55": lambda n: n & 0x55, "$n | 0x55": lambda n: n | 0x55,
     "$n ^ 0x55": lambda n: n ^ 0x55, "~$n": lambda n: ~n, "$n << 4": lambda n: n << 4, "$n >> 3": lambda n: n >> 3,
-    "-$n": lambda n: -n, "!$n": lambda n: int(not n), "$n > 21": lambda n: int(n > 21), "$n >= 21": lambda n: int(n >= 21),
+    "-$n": lambda n: -n, "!$n": lambda n: int(not n), "$n > 21": lambda n: int(n > 21),
+    "$n >= 21": lambda n: int(n >= 21),
     "$n < 21": lambda n: int(n < 21), "$n <= 21": lambda n: int(n <= 21), "$n == 21": lambda n: int(n == 21),
     "$n != 21": lambda n: int(n != 21), "$n > 5 && $n < 50": lambda n: int(5 < n < 50),
     "$n < 5 || $n > 50": lambda n: int(n < 5 or n > 50), "($n + 2) * 3 - $n / 2": lambda n: (n + 2) * 3 - n // 2,
@@ -130,8 +131,10 @@ def test_operators(start: int) -> None:
 
 def test_assignment_operators() -> None:
     outcome = traced(
-        "$v = (int64)args.count; $v += 5; $v -= 2; $v *= 3; $v /= 2; $v %= 1000; $v <<= 2; $v >>= 1; $v &= 0x7ff; $v |= 1; "
-        "$v ^= 2; @[args.count] = $v; $i = 0; @post = $i++; @pre = ++$i; @down = $i--; @least = --$i; @total++; @sum += 2;"
+        "$v = (int64)args.count; $v += 5; $v -= 2; $v *= 3; $v /= 2; $v %= 1000; $v <<= 2; $v >>= 1; $v &= 0x7ff; "
+        "$v |= 1; "
+        "$v ^= 2; @[args.count] = $v; $i = 0; @post = $i++; @pre = ++$i; @down = $i--; @least = --$i; @total++; "
+        "@sum += 2;"
     ).maps  # fmt: skip
 
     def compute(v: int) -> int:
@@ -144,7 +147,8 @@ def test_assignment_operators() -> None:
 
 def test_variables_and_blocks() -> None:
     maps = traced(
-        "let $total: uint64 = 0; let $narrow: uint8 = 200; if (args.count > 10) { let $inner = args.count; $total = $inner; } "
+        "let $total: uint64 = 0; let $narrow: uint8 = 200; if (args.count > 10) { let $inner = args.count; "
+        "$total = $inner; } "
         "$total += $narrow; @ = sum($total); @value = { let $x = 5; $x * 2 };"
     ).maps  # fmt: skip
     assert maps["@"] == sum((size if size > 10 else 0) + 200 for size in SIZES)
@@ -177,7 +181,8 @@ def test_predicates_of_several_probes() -> None:
         maps = run(
             "tracepoint:syscalls:sys_enter_write /pid == $1 && args.fd == 3 && args.count > 20/ { @large = count(); } "
             "tracepoint:syscalls:sys_enter_write /pid == $1 && args.fd == 3 && args.count <= 20/ { @small = count(); } "
-            'tracepoint:syscalls:sys_enter_write /comm == "osmia-work" && args.fd == 3 && pid == $1/ { @all = count(); } '
+            'tracepoint:syscalls:sys_enter_write /comm == "osmia-work" && args.fd == 3 && pid == $1/ { @all = '
+            "count(); } "
             'tracepoint:syscalls:sys_enter_write /pid == $1 && comm != "osmia-work"/ { @none = count(); }',
             work.pid,
             work=work,
@@ -191,7 +196,8 @@ def test_predicates_of_several_probes() -> None:
 def test_several_probes_in_one_block_and_return() -> None:
     with start_activity("sizes", *SIZES) as work:
         maps = run(
-            "tracepoint:syscalls:sys_enter_write, tracepoint:syscalls:sys_exit_write /pid == $1/ { @[probe] = count(); } "
+            "tracepoint:syscalls:sys_enter_write, tracepoint:syscalls:sys_exit_write /pid == $1/ { @[probe] = "
+            "count(); } "
             "tracepoint:syscalls:sys_enter_write /pid == $1/ { if (args.count > 50) { return; } @small = count(); }",
             work.pid,
             work=work,
