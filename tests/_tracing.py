@@ -71,6 +71,7 @@ def run(script: str, *params: object, work: Workload | None = None, **options: A
         trace.wait()
         events += trace.events()
         maps = {name: view.value if view.scalar else dict(view.items()) for name, view in trace.maps.items()}
+        repr(maps)  # stacks look their names up on first use, while the trace is open
         return Outcome(done, events, maps, trace)
 
 
