@@ -1,5 +1,7 @@
 """ELF files: sections, symbols, relocations, notes, USDT probes; writing relocatable files; DWARF on demand."""
 
+from __future__ import annotations
+
 from ._file import ElfFile, open_elf
 from ._records import (
     EM_AARCH64,
@@ -32,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._debugfile import find_debug_file
     from ._dwarf import Dwarf, DwarfFrame, open_dwarf
+    from ._dwarf_types import DwarfMember, DwarfType, language_of
     from ._dwarf_unit import Die
     from ._writer import ElfWriter
 
@@ -57,6 +60,8 @@ __all__ = [
     "Die",
     "Dwarf",
     "DwarfFrame",
+    "DwarfMember",
+    "DwarfType",
     "ElfFile",
     "ElfRelocation",
     "ElfWriter",
@@ -67,6 +72,7 @@ __all__ = [
     "UsdtArg",
     "UsdtProbe",
     "find_debug_file",
+    "language_of",
     "open_dwarf",
     "open_elf",
     "parse_usdt_args",
@@ -77,8 +83,11 @@ _LAZY = {
     "Die": "_dwarf_unit",
     "Dwarf": "_dwarf",
     "DwarfFrame": "_dwarf",
+    "DwarfMember": "_dwarf_types",
+    "DwarfType": "_dwarf_types",
     "ElfWriter": "_writer",
     "find_debug_file": "_debugfile",
+    "language_of": "_dwarf_types",
     "open_dwarf": "_dwarf",
 }
 

@@ -60,7 +60,7 @@ class Dwarf:
         self.path = path or elf.path
         self._owned = owned
         self._suffix = suffix
-        self._main = main  # of a .dwo or .dwp file: the program that it belongs to
+        self.main = main  # of a .dwo or .dwp file: the program that it belongs to
         self._sections: dict[str, bytes] = {}
         self._abbrevs: dict[tuple[int, int, int], dict[int, Abbrev]] = {}
         self._units: list[Unit] | None = None

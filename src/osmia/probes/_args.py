@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._data import Data
-from ..errors import ElfError, NotSupported
+from ..errors import ElfError, NotSupported, SymbolError
 from ._catalogue import KIND_STRUCT, KIND_TYPEDEF, Catalogue
 from ._format import TracepointField
 from ._match import Match
@@ -11,16 +11,19 @@ from ._match import Match
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..btf import Btf, BtfType
-    from ..elf import UsdtArg
+    from ..elf import Die, DwarfType, ElfFile, UsdtArg
 
 
 class Arg(Data):
     """One argument.
 
     `type` is the C type, `text` the declaration as a listing prints it. `index` counts the arguments from 0, -1 for
-    `retval`. `offset` and `size` are bytes: in the record for a tracepoint, 8 * index in the context otherwise.
+    `retval`. `offset` and `size` are bytes: in the record for a tracepoint, 8 * index in the context otherwise; of user
+    functions 8 * the slot of the calling convention that it starts in (x86-64: rdi rsi rdx rcx r8 r9, then the words of
+    the stack; arm64: x0 to x7).
     `type_id` is the id in the BTF of `module` (0 where BTF does not say). `field` is set for tracepoints, `usdt` for
-    USDT probes (where the compiler put the argument).
+    USDT probes (where the compiler put the argument), `dwarf` for user functions. `problem` says why no program can
+    read the argument; `by_reference` that its slot has the address of it.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Arg(Data):
     module: str = ""
     field: TracepointField | None = None
     usdt: UsdtArg | None = None
+    dwarf: DwarfType | None = None
+    problem: str = ""
+    by_reference: bool = False
 
     @property
     def text(self) -> str:
@@ -43,7 +49,8 @@ class Arg(Data):
 def describe_args(catalogue: Catalogue, match: Match) -> list[Arg]:
     """The arguments of a match in their order, `retval` last; empty where it has none or they are unknown.
 
-    Raises ProbeError when the probe went away meanwhile, NotSupported when BTF is needed and missing.
+    Raises ProbeError when the probe went away meanwhile, NotSupported when BTF is needed and missing, SymbolError when
+    DWARF is.
     """
     describe = _DESCRIBE.get(match.provider)
     return describe(catalogue, match) if describe else []
@@ -157,6 +164,62 @@ def _usdt(catalogue: Catalogue, match: Match) -> list[Arg]:
     return args
 
 
+def _user_function(catalogue: Catalogue, match: Match) -> tuple[Die, ElfFile]:
+    """What DWARF says of the function that a probe is at the start of. SymbolError where it says nothing."""
+    file = catalogue.file(match.target)
+    if file.dwarf is None:
+        raise SymbolError(
+            f"read the parameters of {match.function}: {match.target} has no debug information",
+            hint="install its debug symbols, or use arg0, arg1, ...",
+        )
+    if match.spec.offset or not match.function or not match.locations:
+        raise SymbolError(
+            f"read the parameters at {match.name}: they are known at the start of a function only",
+            hint="probe the function itself, or use reg()",
+        )
+    die = file.dwarf.function_at(match.locations[0].address)
+    if die is None:
+        raise SymbolError(f"read the parameters of {match.function}: the debug information does not describe it")
+    return die, file.elf
+
+
+def _uprobe(catalogue: Catalogue, match: Match) -> list[Arg]:
+    from ..elf import EM_AARCH64, DwarfType, language_of
+    from ._calling import places
+
+    die, elf = _user_function(catalogue, match)
+    params = [child.origin() for child in die.children() if child.tag == _FORMAL_PARAMETER]
+    types = [DwarfType(param.inherited(_TYPE).type) for param in params]
+    returned = DwarfType(die.inherited(_TYPE).type)
+    machine = "aarch64" if elf.machine == EM_AARCH64 else "x86_64"
+    changed = next((s for s in _CLONES if s in match.function), "")
+    out = []
+    for i, (param, t, place) in enumerate(zip(params, types, places(types, returned, language_of(die), machine))):
+        problem = place.problem
+        if changed:
+            problem = f"the compiler may have changed the parameters of this copy of the function ({changed[1:-1]})"
+        text = t.text
+        out.append(Arg(param.name or f"arg{i}", text, i, 8 * max(place.slot, 0), t.size or 8, t.signed,
+                       dwarf=t, problem=problem, by_reference=place.by_reference))  # fmt: skip
+    return out
+
+
+def _uretprobe(catalogue: Catalogue, match: Match) -> list[Arg]:
+    from ..elf import DwarfType, language_of
+
+    die, _ = _user_function(catalogue, match)
+    returned = DwarfType(die.inherited(_TYPE).type)
+    # In one register: numbers and pointers. Go returns in registers of its own.
+    if returned.kind not in ("int", "bool", "enum", "pointer") or returned.size > 8 or language_of(die) == _GO:
+        return []
+    return [Arg("retval", returned.text, -1, 0, returned.size, returned.signed, dwarf=returned)]
+
+
+_FORMAL_PARAMETER, _TYPE = 0x05, 0x49  # DW_TAG_formal_parameter, DW_AT_type
+_GO = 0x16  # DW_LANG_Go
+_CLONES = (".isra.", ".constprop.", ".part.")  # what GCC calls copies of functions with other parameters
+
+
 _DESCRIBE = {
     "tracepoint": _tracepoint,
     "rawtracepoint": _rawtracepoint,
@@ -166,4 +229,6 @@ _DESCRIBE = {
     "fexit": _fexit,
     "iter": _iter,
     "usdt": _usdt,
+    "uprobe": _uprobe,
+    "uretprobe": _uretprobe,
 }

@@ -31,6 +31,7 @@ class Catalogue:
     `tracefs` is where tracefs is mounted ("": found), `kallsyms` a path or the text. With a `pid`, user probes
     mean what that process has mapped, by paths of its mount namespace. `unsafe` allows probes outside of functions.
     `traceable` is a file that lists the functions of the kernel, in the format of available_filter_functions.
+    `debug_dirs` are searched for debug files first (see `osmia.elf.find_debug_file`).
     A context manager: it keeps ELF files mapped until `close`.
     """
 
@@ -43,12 +44,14 @@ class Catalogue:
         pid: int = 0,
         unsafe: bool = False,
         traceable: str = "",
+        debug_dirs: tuple[str, ...] = (),
     ) -> None:
         self.btf = btf
         self.tracefs = Tracefs(tracefs)
         self.functions = KernelFunctions(btf, self.tracefs.path, kallsyms, traceable=traceable)
         self.pid = pid
         self.unsafe = unsafe
+        self.debug_dirs = debug_dirs
         self._module_btf: dict[str, Btf | None] = {}
         self._files: dict[str, UserFile] = {}
         self._func_ids: dict[str, dict[str, int]] = {}
@@ -301,7 +304,7 @@ class Catalogue:
         if path not in self._files:
             from ._user import UserFile
 
-            self._files[path] = UserFile(path)
+            self._files[path] = UserFile(path, self.debug_dirs)
         return self._files[path]
 
     def files(self, spec: ProbeSpec) -> list[str]:
@@ -376,11 +379,9 @@ class Catalogue:
         return [name for name in file.functions() if accepts(name)]
 
     def _source_line(self, spec: ProbeSpec, path: str, file: UserFile) -> list[Match]:
-        raise NotSupported(
-            f"attach {spec.text}: source locations need DWARF line tables, which are not read yet",
-            feature="uprobe by source line",
-            hint="name the function",
-        )
+        from ._source import source_addresses
+
+        return [_placed(spec, path, "", [file.place(a) for a in source_addresses(file, spec)])]
 
     def _usdt(self, spec: ProbeSpec) -> list[Match]:
         if self.pid and not spec.target:

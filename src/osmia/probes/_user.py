@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from struct import unpack_from
 
-from ..elf import ElfFile, Symbol, UsdtProbe, open_elf
-from ..errors import ElfError, OsmiaError, ProbeError
+from ..elf import ElfFile, Symbol, UsdtProbe, find_debug_file, open_elf
+from ..errors import ElfError, ProbeError
 from ._match import Location
 from ._names import closest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..elf import Dwarf
 
 PF_X = 1
 PT_LOAD = 1
@@ -19,8 +23,9 @@ class UserFile:
     Reading happens on first use; `function` looks one name up without reading the symbol tables. A context manager.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, debug_dirs: tuple[str, ...] = ()) -> None:
         self.path = path
+        self.debug_dirs = debug_dirs
         self.base = 0  # file offset of the ELF image: not 0 inside an archive
         archive, bang, member = path.partition("!/")
         if bang:
@@ -32,6 +37,8 @@ class UserFile:
         self._functions: dict[str, list[Symbol]] | None = None
         self._debug: ElfFile | None = None
         self._debug_known = False
+        self._dwarf: Dwarf | None = None
+        self._dwarf_known = False
 
     def __enter__(self) -> UserFile:
         return self
@@ -41,6 +48,8 @@ class UserFile:
 
     def close(self) -> None:
         """Unmap the file; more than once does no harm."""
+        if self._dwarf is not None:
+            self._dwarf.close()
         self.elf.close()
         if self._debug is not None:
             self._debug.close()
@@ -51,8 +60,18 @@ class UserFile:
         if not self._debug_known:
             self._debug_known = True
             if not self.elf.symtab:
-                self._debug = _debug_file(self.elf)
+                self._debug = find_debug_file(self.elf, dirs=self.debug_dirs)
         return self._debug
+
+    @property
+    def dwarf(self) -> Dwarf | None:
+        """The debug information, from the file itself or its separate debug file; None if there is none."""
+        if not self._dwarf_known:
+            from ..elf import open_dwarf
+
+            self._dwarf_known = True
+            self._dwarf = open_dwarf(self.elf, dirs=self.debug_dirs)
+        return self._dwarf
 
     def functions(self) -> dict[str, list[Symbol]]:
         """Name -> symbols of the defined functions, sorted by name; static functions may share one."""
@@ -148,31 +167,3 @@ def _stored_member(archive: str, member: str) -> tuple[int, bytes]:
         raise ElfError(f"read {archive}: the header of {member} is cut off")
     name_length, extra_length = unpack_from("<HH", header, 26)
     return info.header_offset + 30 + name_length + extra_length, data
-
-
-def _debug_file(elf: ElfFile) -> ElfFile | None:
-    """The installed debug file of a stripped one, by build id or debug link."""
-    import os
-
-    candidates = []
-    if len(elf.build_id) > 2:
-        candidates.append(f"/usr/lib/debug/.build-id/{elf.build_id[:2]}/{elf.build_id[2:]}.debug")
-    link = elf.debuglink
-    if link:
-        directory = os.path.dirname(os.path.abspath(elf.path))
-        candidates += [
-            f"{directory}/{link[0]}",
-            f"{directory}/.debug/{link[0]}",
-            f"/usr/lib/debug{directory}/{link[0]}",
-        ]
-    for path in candidates:
-        if not os.path.isfile(path) or os.path.abspath(path) == os.path.abspath(elf.path):
-            continue
-        try:
-            found = open_elf(path)
-        except OsmiaError:
-            continue  # a damaged debug file is as good as none
-        if found.build_id == elf.build_id:
-            return found
-        found.close()
-    return None

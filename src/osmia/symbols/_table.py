@@ -5,9 +5,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 
-from ..elf import ElfFile, open_elf
+from ..elf import ElfFile, find_debug_file, open_elf
 from ..errors import ElfError, SymbolError
-from ._debug import debug_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class SymbolTable:
         self.fixed = elf.type == ET_EXEC
         symbols = elf.functions()
         if not elf.symtab:
-            separate = debug_file(elf, self.path, root)
+            separate = find_debug_file(elf, self.path, root)
             if separate is not None:
                 with separate:
                     symbols = sorted(symbols + separate.functions(), key=lambda s: s.value)

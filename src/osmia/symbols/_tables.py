@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ..elf import open_elf
+from ..elf import find_debug_file, open_elf
 from ..errors import ElfError, SymbolError
-from ._debug import debug_file
 from ._maps import Mapping, read_maps
 from ._table import SymbolTable
 
@@ -118,7 +117,7 @@ def file_symbol(path: str, name: str, reader: str = "") -> tuple[int, int]:
         with open_elf(reader or path) as elf:
             symbol = elf.find_symbol(name)
             if symbol is None and not elf.symtab:
-                separate = debug_file(elf, path)
+                separate = find_debug_file(elf, path)
                 if separate is not None:
                     with separate:
                         symbol = separate.find_symbol(name)
