@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from ..errors import NotSupported, UsageError
+from ..errors import NotSupported, SourceError, UsageError
 from ._engine import RunOptions, parse_pid, read_script, split_parameters
 from ._options import Option, Parsed, help_lines, parse
 
@@ -46,6 +47,7 @@ OPTIONS = (
     Option(("-d", "--debug"), "show a stage of compilation", "STAGE", many=True),
     Option(("--verify-llvm-ir",), "accepted; the IR is always verified"),
     Option(("--emit-elf",), "write the object file", "FILE"),
+    Option(("--aot",), "write a program that runs this script", "FILE"),
     Option(("--dwarf-pid",), hidden=True, value="PID", many=True),
     Option(("-b", "--btf"), hidden=True),
     Option(("--no-cache",), "compile, even if the program was compiled before"),
@@ -108,6 +110,11 @@ def _run(args: Parsed, argv: Sequence[str]) -> int:
     params, named = split_parameters(words)
     if args.has("emit_elf") or mode == "codegen":
         return _build(name, script, params, named, args)
+    if args.has("aot"):
+        from ._aot import write_program
+
+        write_program(args.text("aot"), name, script, args)
+        return 0
     _set_comm("bpftrace", argv)
     options = RunOptions(
         format=args.text("format", "text"),
@@ -131,7 +138,21 @@ def _run(args: Parsed, argv: Sequence[str]) -> int:
     )
     if options.format not in ("text", "json"):
         raise UsageError(f'Invalid output format "{options.format}"', hint="Valid formats: 'text', 'json'")
-    return compile_and_run(Script(name, script, params, named), args, options)
+    try:
+        return compile_and_run(Script(name, script, params, named), args, options)
+    except SourceError as e:
+        _missing_headers(e)
+        raise
+
+
+def _missing_headers(error: SourceError) -> None:
+    """Headers that are not there, in clang's words too: that is what callers of bpftrace look for."""
+    from ._output import complain
+
+    for d in error.diagnostics:
+        if d.message.endswith(" file not found"):
+            # clang sees the definitions behind a line of bpftrace's own.
+            complain(f"definitions.h:{d.line + 1}:{d.col}: fatal error: {d.message}\n")
 
 
 def script_of(args: Parsed) -> tuple[str, str, list[str]]:
@@ -139,6 +160,9 @@ def script_of(args: Parsed) -> tuple[str, str, list[str]]:
     if args.text("execute"):
         return "stdin", args.text("execute"), args.arguments
     path = args.arguments[0]
+    if path != "-" and not os.access(path, os.R_OK):
+        cause = "Permission denied" if os.path.exists(path) else "No such file or directory"
+        raise UsageError(f"failed to open file '{path}': {cause}")
     return "stdin" if path == "-" else path, read_script(path), args.arguments[1:]
 
 

@@ -48,7 +48,10 @@ class Match(Data):
         if self.locations:
             function = f"{self.namespace}:{self.function}" if spec.provider == "usdt" else self.function
             base = base.replace(target=_attach_path(self.target), function=function)
-            return tuple(base.replace(offset=p.offset, ref_ctr_offset=p.ref_ctr_offset) for p in self.locations)
+            return tuple(
+                base.replace(offset=p.offset, address=p.address, ref_ctr_offset=p.ref_ctr_offset)
+                for p in self.locations
+            )
         if spec.provider in ("interval", "profile"):
             return (base.replace(period=spec.period, frequency=spec.frequency),)
         if spec.provider in ("software", "hardware"):

@@ -66,7 +66,12 @@ class UserSymbols:
     def resolve(self, pid: int, address: int) -> Symbol:
         """The function at a runtime address of a process; a Symbol without a name where none is known."""
         process = self.capture(pid)
-        return process.resolve(address) if process is not None else self._in_programs(address)
+        if process is not None:
+            found = process.resolve(address)
+            if found.name or found.module:
+                return found
+        # It has ended, or is about to and has nothing mapped any more.
+        return self._in_programs(address)
 
     def add_program(self, path: str) -> None:
         """A program that is traced: addresses of its processes resolve even if they ended before we looked.

@@ -118,3 +118,28 @@ def test_completions(shell, capfd):
         assert subprocess.run(["bash", "-n"], input=out, text=True).returncode == 0
     status, _, err = call("completions", "tcsh", capfd=capfd)
     assert status == 2 and "bash, zsh, fish" in err
+
+
+def test_headers_that_are_not_there_are_named_as_clang_names_them(capfd):
+    status, _, err = call("bpftrace", "-e", "#include <lol/no.h>\nbegin { }", capfd=capfd)
+    assert status == 1
+    assert err.startswith("definitions.h:2:10: fatal error: 'lol/no.h' file not found\nstdin:1:10-")
+
+
+def test_aot_writes_a_program_that_hands_its_options_on(tmp_path, capfd, monkeypatch):
+    from osmia import _api
+
+    compiled = []
+    monkeypatch.setattr(_api, "compile", lambda script, **options: compiled.append((script, options)))
+    path = tmp_path / "prog"
+    script = 'begin { print("it\'s"); }'
+    assert call("bpftrace", "--unsafe", "-f", "json", "-e", script, "--aot", str(path), capfd=capfd)[0] == 0
+    assert compiled == [(script, {"name": "stdin", "unsafe": True})]
+    assert os.access(path, os.X_OK)
+    words: list[str] = []
+    monkeypatch.setattr("osmia.cli.main", lambda given: words.extend(given) or 0)
+    monkeypatch.setattr(sys, "argv", [str(path), "--", "--aa=20"])
+    with pytest.raises(SystemExit) as e:
+        exec(compile(path.read_text(), str(path), "exec"), {})
+    assert e.value.code == 0
+    assert words == ["bpftrace", "--format", "json", "--unsafe", "-e", script, "--", "--aa=20"]

@@ -8,10 +8,20 @@ from ._check_convert import value
 from ._check_state import State
 from ._check_types import UNKNOWN, as_integer
 
+MAX_TRACE_ARGUMENTS = 3  # of bpf_trace_printk
+
 
 def check_format(st: State, e: ast.Call, form: ast.String) -> None:
     """Check the arguments of printf and its kin; aggregations that are printed become integers."""
     items = [i for i in parse_format(form.value) if i.conversion]
+    if e.name == "debugf":
+        st.warn(
+            e.span,
+            "The debugf() builtin is not recommended for production use.",
+            "it writes to the trace pipe of the kernel, which everybody shares: use printf()",
+        )
+        if len(items) > MAX_TRACE_ARGUMENTS:
+            st.error(e.span, f"{e.name}() cannot use more than {MAX_TRACE_ARGUMENTS} conversion specifiers")
     given = len(e.args) - 1
     if given != len(items):
         many = "not enough" if given < len(items) else "too many"

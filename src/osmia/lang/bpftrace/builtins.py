@@ -208,6 +208,8 @@ _ROWS = (
         "Print as `printf`, as an error with its place in the script.", "string! ...", NONE, mode=ASYNC),
     Builtin("warnf", "function", ("void warnf(const string format, ...)",),
         "Print as `printf`, as a warning with its place in the script.", "string! ...", NONE, mode=ASYNC),
+    Builtin("debugf", "function", ("void debugf(const string format, ...)",),
+        "Write to the kernel's trace pipe, with at most three arguments; for debugging only.", "string! ...", NONE),
     Builtin("cat", "function", ("void cat(const string format, ...)",), "Print the file whose name the format gives.",
         "string! ...", NONE, mode=ASYNC),
     Builtin("system", "function", ("void system(const string format, ...)",),
@@ -319,7 +321,7 @@ TABLE: dict[str, Builtin] = {row.name: row for row in _ROWS}
 NAMES = frozenset(r.name for r in _ROWS if r.category in ("builtin",))
 MAP_FUNCTIONS = frozenset(r.name for r in _ROWS if r.category == "map function")
 # Functions whose first argument is a format string and the others what it prints.
-FORMATTED = frozenset(("printf", "errorf", "warnf", "cat", "system", "fail"))
+FORMATTED = frozenset(("printf", "errorf", "warnf", "debugf", "cat", "system", "fail"))
 
 STACK_MODES = ("bpftrace", "perf", "raw", "build_id")
 CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
