@@ -106,13 +106,14 @@ def _hist(p: Program, where: str, value: str, t: Type, signed: bool) -> None:
     _bump(p, where, hist_index(p, value, t, signed), hist_buckets(t.bits))
 
 
-def _lhist(p: Program, where: str, value: str, t: Type, _signed: bool) -> None:
+def _lhist(p: Program, where: str, value: str, t: Type, signed: bool) -> None:
     f = p.f
+    sign = "s" if signed else "u"  # bounds are not negative, so they are the same number either way
     low, high, step = t.bounds
     buckets = lhist_buckets(t.bounds)
     inner = f.op("add", f.op("udiv", f.op("sub", value, str(low)), str(step)), "1")
-    index = f.select(f.icmp("sge", value, str(high)), str(buckets - 1), inner)
-    index = f.select(f.icmp("slt", value, str(low)), "0", index)
+    index = f.select(f.icmp(sign + "ge", value, str(high)), str(buckets - 1), inner)
+    index = f.select(f.icmp(sign + "lt", value, str(low)), "0", index)
     _bump(p, where, index, buckets)
 
 

@@ -83,8 +83,21 @@ def _for_range(p: Program, s: ast.ForRange) -> None:
         _run(p, s.body)
 
     symbol = callback(p, "loop", 2, 1, line, body)
-    f.helper(181, trips, f"ptr {symbol}", f"ptr {_frame(p)}", "0")
+    rounds = f.helper(181, trips, f"ptr {symbol}", f"ptr {_frame(p)}", "0")
+    # -E2BIG: 32 bits of it where the verifier has put the loop in place of the call (inline_bpf_loop).
+    refused = f.icmp("slt", f.truncate(rounds, 4, True), "0")
+    _warn_if(p, refused, s, f"The loop was not run: it has more than {MAX_ITERATIONS} rounds.")
     _after_callback(p)
+
+
+def _warn_if(p: Program, cut: str, s: ast.Stmt, text: str) -> None:
+    f = p.f
+    tell, onward = f.label("cut"), f.label("onward")
+    f.cond_br(cut, tell, onward)
+    f.start(tell)
+    warn(p, s, text)
+    f.br(onward)
+    f.start(onward)
 
 
 def _plain_range(p: Program, s: ast.ForRange) -> None:
@@ -167,12 +180,8 @@ def _while(p: Program, s: ast.While) -> None:
         symbol = callback(p, "while", 2, 1, line, run)
         done = f.helper(181, str(MAX_ITERATIONS), f"ptr {symbol}", f"ptr {_frame(p)}", "0")
         _after_callback(p)
-        cut, onward = f.label("cut"), f.label("onward")
-        f.cond_br(f.icmp("eq", done, str(MAX_ITERATIONS)), cut, onward)
-        f.start(cut)
-        warn(p, s, f"The loop was left after {MAX_ITERATIONS} rounds, the most that a program may do.")
-        f.br(onward)
-        f.start(onward)
+        cut = f.icmp("eq", done, str(MAX_ITERATIONS))
+        _warn_if(p, cut, s, f"The loop was left after {MAX_ITERATIONS} rounds, the most that a program may do.")
         return
     head, body, done = f.label("while"), f.label("body"), f.label("done")
     f.start(head)
