@@ -25,6 +25,8 @@ sys.path.insert(0, str(ROOT / "tests"))  # the workloads
 
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 LIMIT_S = 60
+# A Python that may not write its compiled modules compiles them at every start.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class Start(NamedTuple):
@@ -40,31 +42,43 @@ class Tracer:
     """A running `osmia trace` or `bpftrace`, attached. `close()` interrupts it and collects its output."""
 
     def __init__(self, command: list[str], script: str, env: dict[str, str] | None = None) -> None:
-        self.output = ""
+        self.output = b""
         self._began = time.perf_counter()
         self._process = subprocess.Popen(
             [*command, "-e", script],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, NOTIFY: "1", **(env or {})},
+            bufsize=0,
+            env={**ENVIRONMENT, NOTIFY: "1", **(env or {})},
         )
         self.pid = self._process.pid
-        assert self._process.stdout is not None
-        said = ""
-        while NOTIFY not in said.rpartition("\n")[0]:
-            line = self._process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"{shlex.join(command)} did not attach:\n{said}")
-            said += line
+        try:
+            self.output = self.read_until(NOTIFY.encode())
+        except RuntimeError as error:
+            raise RuntimeError(f"{shlex.join(command)} did not attach: {error}") from None
         self.wall_ms = (time.perf_counter() - self._began) * 1000
         self.cpu_ms = cpu_ms(self.pid)
+
+    def read_until(self, end: bytes) -> bytes:
+        """Read output up to a line that ends with `end`, and return it."""
+        assert self._process.stdout is not None
+        said = bytearray()
+        while not said.endswith(end + b"\n"):
+            piece = os.read(self._process.stdout.fileno(), 1 << 20)
+            if not piece:
+                raise RuntimeError(f"process {self.pid} ended:\n{said.decode(errors='replace')}")
+            said += piece
+        return bytes(said)
 
     def peak_mib(self) -> float:
         """Most memory resident so far. Not rusage: its ru_maxrss begins with that of the parent."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def kill(self) -> None:
+        """End it without its final output."""
+        self._process.kill()
 
     def end(self, patience_s: float = 3) -> float:
         """Interrupt, wait for the end; the milliseconds that it took. The output stands in `output`.
@@ -80,7 +94,7 @@ class Tracer:
             except subprocess.TimeoutExpired:
                 continue
             if self._process.returncode:
-                raise RuntimeError(f"ended with status {self._process.returncode}:\n{self.output}")
+                raise RuntimeError(f"ended with status {self._process.returncode}:\n{self.output!r}")
             return (time.perf_counter() - began) * 1000
         raise RuntimeError(f"process {self.pid} does not end on SIGINT")
 

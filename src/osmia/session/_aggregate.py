@@ -68,19 +68,19 @@ def _merged(mode: str, parts: list[tuple[int, int]], signed: bool) -> int:
     return max(parts, key=lambda part: part[1])[0]
 
 
-def align_series(rows: list[tuple[bytes, TimeSeries]], count: int) -> list[tuple[bytes, TimeSeries]]:
+def align_series(rows: list[TimeSeries], count: int) -> list[TimeSeries]:
     """All series of a map up to the latest interval of any: the last `count`, those without a value as None."""
-    ends = [series.points[-1][0] for _, series in rows if series.points]
+    ends = [series.points[-1][0] for series in rows if series.points]
     if not ends:
         return rows
     aligned = []
-    for key, series in rows:
+    for series in rows:
         values = dict(series.points)
         starts = range(max(ends) - (count - 1) * series.interval, max(ends) + 1, series.interval)
         shown = [(start, values.get(start)) for start in starts]
         while shown and shown[0][1] is None:
             del shown[0]
-        aligned.append((key, TimeSeries(tuple(shown), series.interval)))
+        aligned.append(TimeSeries(tuple(shown), series.interval))
     return aligned
 
 

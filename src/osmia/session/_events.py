@@ -117,15 +117,24 @@ class MapSnapshot(Event):
 
     `kind` is map, hist, stats or tseries; `scalar` says that the map has no key. `entries()` yields (key, value)
     in printing order and looks up names as it goes, so that the first line of a large map of stacks is out at once.
+    `columns` are all keys and all values, where keys are plain numbers or texts and values plain numbers; else None.
     """
 
-    __slots__ = ("_entries", "kind", "name", "scalar")
+    __slots__ = ("_entries", "columns", "kind", "name", "scalar")
 
-    def __init__(self, name: str, kind: str, scalar: bool, entries: Callable[[], Iterator[tuple[Any, Any]]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        scalar: bool,
+        entries: Callable[[], Iterator[tuple[Any, Any]]],
+        columns: tuple[list[Any], list[int]] | None = None,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.scalar = scalar
         self._entries = entries
+        self.columns = columns
 
     def entries(self) -> Iterator[tuple[Any, Any]]:
         return self._entries()

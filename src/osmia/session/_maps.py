@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ARRAYS = (2, 6)  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY
 # Printed by value, least first; all others by key.
 BY_VALUE = ("int", "enum", "count", "sum", "min", "max", "avg", "stats", "hist", "lhist")
+NUMBERS = ("int", "enum", "count", "sum", "min", "max", "avg")  # their Python values are numbers
 MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 
 
@@ -43,6 +44,26 @@ class MapView:
     @property
     def scalar(self) -> bool:
         return self._decode_key is None
+
+    def _columns(self, decoded: bool) -> tuple[list[Any], list[Any]]:
+        """All keys (as bytes unless `decoded`) and all values, in the map's own order."""
+        keys: list[Any] = []
+        values: list[Any] = []
+        batches = None if self._array else getattr(self._map, "batches", None)
+        if batches is None or self.format.key is None:
+            for key, raw in self._items():
+                keys.append(self._decode_key(key) if decoded and self._decode_key else key)
+                values.append(self._decode(raw))
+            return keys, values
+        from ._columns import compile_key_column, compile_value_column
+
+        key_column = compile_key_column(self.format.key, self._names) if decoded else _slices
+        value_column = compile_value_column(self.format.value, self._names)
+        for some_keys, some_values, count in batches():
+            if count:
+                keys += key_column(some_keys, count)
+                values += value_column(some_values, count)
+        return keys, values
 
     def _items(self) -> Iterator[tuple[bytes, bytes]]:
         for key, raw in self._map.items():
@@ -120,25 +141,44 @@ class MapView:
 
     def snapshot(self, top: int = 0, div: int = 1) -> MapSnapshot:
         """The map as it is now: the `top` last in printing order (0: all), numbers divided by `div`."""
-        kind = self.format.value.kind
-        rows = [(key, self._decode(raw)) for key, raw in self._items()]
+        from ._columns import has_order, sort_numbers
+
+        kind, key_type = self.format.value.kind, self.format.key
+        decoded = key_type is not None and has_order(key_type)
+        keys, values = self._columns(decoded)
         if kind == "tseries":
-            rows = align_series(rows, self.format.value.count)
-        if self.format.key:
-            order = compile_order(self.format.key, self._names)
-            if order:
-                rows.sort(key=lambda row: order(row[0]))
-        if kind in BY_VALUE:
-            rows.sort(key=lambda row: _weight(row[1]))
+            values = align_series(values, self.format.value.count)
+        plain = key_type is not None and key_type.kind in ("int", "string") and kind in NUMBERS and kind != "enum"
+        numbers = plain and key_type is not None and key_type.kind == "int"
+        if numbers and (pairs := sort_numbers(keys, values)):
+            keys, values = pairs
+        else:
+            places = self._places(keys, values, decoded)
+            keys, values = [keys[i] for i in places], [values[i] for i in places]
         if top:
-            rows = rows[-top:]
+            keys, values = keys[-top:], values[-top:]
+        if div > 1:
+            values = [_scale(value, div) for value in values]
 
         def entries() -> Iterator[tuple[Any, Any]]:
-            decode = self._decode_key
-            for key, value in rows:
-                yield (decode(key) if decode else None), (_scale(value, div) if div > 1 else value)
+            if self._decode_key is None:
+                return zip([None] * len(values), values)
+            return zip(keys if decoded else map(self._decode_key, keys), values)
 
-        return MapSnapshot(self.name, MESSAGE_KINDS.get(kind, "map"), self.scalar, entries)
+        columns = (keys, values) if plain else None
+        return MapSnapshot(self.name, MESSAGE_KINDS.get(kind, "map"), self.scalar, entries, columns)
+
+    def _places(self, keys: list[Any], values: list[Any], decoded: bool) -> list[int]:
+        """Indexes in printing order: by key, then by value where maps of this kind are."""
+        places = list(range(len(keys)))
+        if decoded:
+            places.sort(key=keys.__getitem__)
+        elif self.format.key and (order := compile_order(self.format.key, self._names)):
+            places.sort(key=[order(key) for key in keys].__getitem__)
+        kind = self.format.value.kind
+        if kind in BY_VALUE:
+            places.sort(key=(values if kind in NUMBERS else [_weight(v) for v in values]).__getitem__)
+        return places
 
     def empty_value(self) -> Any:
         """What an unset scalar map prints: its type's zero."""
@@ -148,6 +188,11 @@ class MapView:
 
     def __repr__(self) -> str:
         return f"<map {self.name}: {self.value!r}>" if self.scalar else f"<map {self.name}: {dict(self.items())!r}>"
+
+
+def _slices(data: bytes, count: int) -> list[bytes]:
+    size = len(data) // count
+    return [data[at : at + size] for at in range(0, count * size, size)]
 
 
 def _weight(value: Any) -> int:

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from ._explain import explain, grant_command, needed_capability
     from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, raise_open_files, tracefs
     from ._process import pidfd_open, process_read, setns, unshare
+    from ._sort import sort_records
 
 # Imported on first use: not needed between start and attached.
 _LAZY = {
@@ -110,6 +111,7 @@ _LAZY = {
     "process_read": "_process",
     "setns": "_process",
     "unshare": "_process",
+    "sort_records": "_sort",
     "explain": "_explain",
     "grant_command": "_explain",
     "needed_capability": "_explain",
@@ -202,6 +204,7 @@ __all__ = [
     "raise_open_files",
     "raw_tracepoint_open",
     "setns",
+    "sort_records",
     "sysctl",
     "task_fd_query",
     "token_create",
