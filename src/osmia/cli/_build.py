@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
     Option(("-o", "--output"), "the object file", "FILE"),
+    Option(("--portable",), "for other kernels too: members of kernel types are found when it is loaded (CO-RE)"),
+    Option(("--kernel",), "use nothing newer than this kernel has (default with --portable: 6.1)", "VERSION"),
     Option(("--unsafe",), "allow what changes the system"),
     Option(("-I", "--include-dir"), "look for imports and includes here too", "DIR", many=True),
     Option(("-h", "--help"), "show this"),
@@ -26,6 +28,10 @@ def usage() -> str:
     return f"""usage: osmia build [OPTION]... FILE [ARGUMENT]... [-- --NAME=VALUE...]
 
 Compile a script to a BPF object file (ELF) that osmia run, libbpf and bpftool can load. It needs no privilege.
+
+Offsets of kernel types are those of this machine's kernel. With --portable they are CO-RE relocations, which loaders
+adapt to the kernel at hand by its BTF. Still of this machine then: what wildcards matched, arguments of tracepoints and
+functions, values of enumerators, sizeof() and offsetof(), and offsets in the files of user probes.
 
 {help_lines(OPTIONS)}
 """
@@ -55,8 +61,23 @@ def run(argv: Sequence[str]) -> int:
         options=named,
         unsafe=args.has("unsafe"),
         include_dirs=tuple(args.texts("include_dir")),
+        portable=args.has("portable"),
+        kernel=_version(args.text("kernel")),
         cache=False,
     )
-    with open(out, "wb") as f:
-        f.write(write_elf(obj))
+    data = write_elf(obj)
+    try:
+        with open(out, "wb") as f:
+            f.write(data)
+    except OSError as e:
+        raise UsageError(f"write {out}: {os.strerror(e.errno or 0).lower()}") from None
     return 0
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    major, dot, minor = text.partition(".")
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        raise UsageError(f"read option --kernel: {text!r} is no version such as 5.15")
+    return int(major), int(minor)

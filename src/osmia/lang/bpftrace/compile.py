@@ -41,6 +41,8 @@ class Compilation:
         probe_filter: str = "",
         btf: str | None = None,
         debug: Sequence[str] = (),
+        portable: bool = False,
+        kernel: tuple[int, int] | None = None,
         traceable: str = "",
     ) -> None:
         self.sources = [Source(name, script)]
@@ -54,6 +56,8 @@ class Compilation:
         self.probe_filter = probe_filter
         self.warnings: list[Diagnostic] = []
         self.debug = tuple(debug)
+        self.portable = portable
+        self.kernel = kernel or (PORTABLE_SINCE if portable else None)
         self.traceable = traceable
         self._btf_path = btf
         self._btf: Btf | None = None
@@ -167,11 +171,13 @@ class Compilation:
 
         checked = self.check()
         release = os.uname().release.split(".")
-        version = (int(release[0]), int(release[1]))
-        features = Features(version, checked.btf, _possible_cpus(), os.uname().machine)
+        version = self.kernel or (int(release[0]), int(release[1]))
+        known = None if self.kernel else checked.btf
+        features = Features(version, known, MOST_CPUS if self.portable else _possible_cpus(), os.uname().machine)
         options = Options(
             features,
-            pid_namespace=_pid_namespace(),
+            portable=self.portable,
+            pid_namespace=None if self.portable else _pid_namespace(),
             user_address=self._user_address,
             optimize=self.optimize,
             helper_errors=self.warning_level > 1,
@@ -214,9 +220,16 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     that there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2;
     `probe_filter` a regular expression that keeps only the probes it finds; `traceable` a file that
     lists the functions of the kernel. Warnings are in the object's settings, as "warning.N".
+    `portable` makes an object for other machines: offsets of kernel types become CO-RE relocations, and nothing newer
+    than `kernel` (major, minor; 6.1 unless told) is used.
     Raises SourceError with all errors of the script.
     """
     return Compilation(script, name=name, **options).compile()  # type: ignore[arg-type]
+
+
+# The oldest kernel that an object for several kernels is made for, unless told: the first with all that scripts need.
+PORTABLE_SINCE = (6, 1)
+MOST_CPUS = 8192  # NR_CPUS of distributions
 
 
 def _possible_cpus() -> int:

@@ -237,7 +237,7 @@ def for_each_cpu(p: Program, name: str, key: str, body: Callable[[str], None]) -
     f.cond_br(f.icmp("ult", cpu, str(p.features.cpus)), look, done)
     f.start(look)
     found = f.helper(195, f"ptr {p.script.map_symbol(name)}", f"ptr {key}", cpu, returns="ptr")
-    f.cond_br(f.is_null(found), onward, use)
+    f.cond_br(f.is_null(found), done, use)  # so it is for numbers that no CPU has
     f.start(use)
     body(found)
     f.br(onward)

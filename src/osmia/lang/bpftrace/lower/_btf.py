@@ -8,6 +8,8 @@ from ._layout import size_of, tuple_layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ....codegen import Function as IrFunction
     from ....objects import Function, MapSpec
     from ..checked import MapInfo
@@ -47,7 +49,11 @@ class _Types:
 
 
 def object_btf(
-    maps: dict[str, MapInfo], functions: dict[str, Function], built: list[IrFunction], specs: list[MapSpec]
+    maps: dict[str, MapInfo],
+    functions: dict[str, Function],
+    built: list[IrFunction],
+    specs: list[MapSpec],
+    add_types: Callable[[BtfBuilder], None] | None = None,
 ) -> tuple[bytes, dict[str, int], dict[str, tuple[int, int]]]:
     """(BTF, FUNC id by function name, (key type, value type) by map name)."""
     types = _Types()
@@ -67,4 +73,6 @@ def object_btf(
         key = types.of(info.key) if info.key is not None else types.plain(spec.key_size)
         value = types.of(info.value) if info.value is not None and not info.value.is_aggregation else 0
         map_types[spec.name] = (key, value or types.plain(spec.value_size))
+    if add_types:
+        add_types(types.b)
     return types.b.build(), ids, map_types

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ast
 from ..types import BPF, USER, Type
-from ._context import STRUCT, _need, pid_tgid, user_symbol
+from ._context import _need, kernel_member, pid_tgid, user_symbol
 from ._layout import size_of, stack_map
 from ._memory import address_of, copy, in_memory, read_raw, read_space, zero
 from ._program import BUILTINS, CALLS, Program, Value
@@ -203,13 +203,9 @@ def _override(p: Program, e: ast.Call) -> Value:
 def _socket_cookie(p: Program, e: ast.Call) -> Value:
     from ._memory import load_scalar
 
-    btf = p.script.btf(e)
-    sock = btf.find("sock_common", STRUCT)
-    found = btf.field(sock, "skc_cookie") if sock is not None else None
-    if found is None:
-        raise p.error("the kernel's BTF has no sock_common.skc_cookie", e)
     base = Value(Type("struct", 8), p.integer(_first(p, e)), "kernel")
-    return Value(e.type, load_scalar(p, base, int(found[0]) // 8, Type("int", 8)))
+    offset = kernel_member(p, "sock_common", "skc_cookie", e)
+    return Value(e.type, load_scalar(p, base, offset, Type("int", 8)))
 
 
 def _path(p: Program, e: ast.Call) -> Value:

@@ -6,6 +6,7 @@ from .. import ast
 from ..types import BPF, CONTEXT, KERNEL, UINT32, UINT64, USER, StructField, Type
 from ._layout import size_of
 from ._memory import at_offset, load_scalar
+from ._portable import move
 from ._program import BUILTINS, CALLS, Program, Value
 
 TYPE_CHECKING = False
@@ -125,7 +126,7 @@ def _comm_call(p: Program, e: ast.Call) -> Value:
     offset = _task_field(p, "comm", e)
     if e.args[0].type.kind != "pointer":  # type: ignore[union-attr]
         return _comm_of_thread(p, task, offset, e)
-    return Value(e.type, p.f.op("add", task, str(offset)), KERNEL, size=16)
+    return Value(e.type, move(p, task, offset), KERNEL, size=16)
 
 
 def _comm_of_thread(p: Program, tid: str, offset: int, e: ast.Call) -> Value:
@@ -142,7 +143,7 @@ def _comm_of_thread(p: Program, tid: str, offset: int, e: ast.Call) -> Value:
     found, done = f.label("task"), f.label("named")
     f.cond_br(f.is_null(task), done, found)
     f.start(found)
-    f.helper(p.features.probe_read_str(False), f"ptr {to}", "16", f.op("add", f.to_int(task), str(offset)))
+    f.helper(p.features.probe_read_str(False), f"ptr {to}", "16", move(p, f.to_int(task), offset))
     f.call("bpf_task_release", f"ptr {task}", returns="void")
     f.br(done)
     f.start(done)
@@ -193,6 +194,8 @@ def _rand(p: Program, e: ast.Name) -> Value:
 
 
 def _ncpus(p: Program, e: ast.Name) -> Value:
+    if p.script.accesses is not None:
+        raise p.error("a portable object cannot know how many CPUs its machine will have", e)
     return Value(e.type, str(p.features.cpus))
 
 
@@ -201,11 +204,18 @@ def _ctx(p: Program, e: ast.Name) -> Value:
 
 
 def _task_field(p: Program, name: str, node: ast.Node) -> int:
+    return kernel_member(p, "task_struct", name, node)
+
+
+def kernel_member(p: Program, struct: str, name: str, node: ast.Node) -> int:
+    """Byte offset of a member of one of the kernel's structs."""
     btf = p.script.btf(node)
-    task = btf.find("task_struct", STRUCT)
-    found = btf.field(task, name) if task is not None else None
-    if found is None:
-        raise p.error(f"the kernel's task_struct has no member {name}", node)
+    id = btf.find(struct, STRUCT)
+    found = btf.field(id, name) if id is not None else None
+    if id is None or found is None:
+        raise p.error(f"the kernel's {struct} has no member {name}", node)
+    if p.script.accesses is not None:
+        return p.script.accesses.offset(p, Type("struct", name=struct, store="btf", type_id=id), (name,))
     return int(found[0]) // 8
 
 
@@ -224,7 +234,7 @@ def _ppid(p: Program, e: ast.Name | ast.Call) -> Value:
 
 def _pcomm(p: Program, e: ast.Name | ast.Call) -> Value:
     parent = _parent(p, e, e.args if isinstance(e, ast.Call) else [])
-    return Value(e.type, p.f.op("add", parent.reg, str(_task_field(p, "comm", e))), KERNEL, size=16)
+    return Value(e.type, move(p, parent.reg, _task_field(p, "comm", e)), KERNEL, size=16)
 
 
 def _task_number(field: str) -> Callable[[Program, ast.Call], Value]:
@@ -252,7 +262,7 @@ def _leader(p: Program, e: ast.Name | ast.Call) -> Value:
     base = Value(Type("struct", 8), p.f.helper(35), KERNEL)
     leader = load_scalar(p, base, _task_field(p, "group_leader", e), UINT64)
     if e.name == "leader_comm":
-        return Value(e.type, p.f.op("add", leader, str(_task_field(p, "comm", e))), KERNEL, size=16)
+        return Value(e.type, move(p, leader, _task_field(p, "comm", e)), KERNEL, size=16)
     return Value(e.type, load_scalar(p, Value(base.type, leader, KERNEL), _task_field(p, "pid", e), UINT32))
 
 

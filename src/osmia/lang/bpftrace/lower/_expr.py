@@ -6,6 +6,7 @@ from .. import ast
 from ..types import BOOL, BPF, CONTEXT, INT64, KERNEL, USER, Type
 from ._layout import size_of, tuple_layout
 from ._memory import address_of, at_offset, build, in_memory, load_scalar, read_space, read_string, store, store_bytes
+from ._portable import move
 from ._program import BUILTINS, CALLS, EXPRESSIONS, Program, Value
 
 _PLAIN = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl"}
@@ -82,6 +83,7 @@ def increment(p: Program, e: ast.Unary) -> Value:
     step = "1" if e.op == "++" else "-1"
     operand = e.operand
     if e.type.kind == "pointer" and e.type.element:
+        p.need_layout(e.type.element)
         step = str(int(step) * max(1, size_of(e.type.element)))
     if isinstance(operand, ast.MapRef):
         from ._maps import add_to_map
@@ -107,16 +109,35 @@ def _address(p: Program, e: ast.Unary) -> Value:
         return Value(e.type, address_of_element(p, operand))
     if isinstance(operand, ast.Unary) and operand.op == "*":
         return Value(e.type, p.integer(operand.operand))
-    base, offset = _place(p, operand)
-    return Value(e.type, p.f.op("add", address_of(p, base), str(offset)))
+    if isinstance(operand, ast.Member) and operand.field is not None:
+        base, offset = _place(p, operand)
+        return Value(e.type, move(p, address_of(p, base), offset))
+    return Value(e.type, address_of(p, p.expr(operand)))
 
 
-def _place(p: Program, e: ast.Expr) -> tuple[Value, int]:
-    """The object an lvalue is part of, and the byte offset in it."""
-    if isinstance(e, ast.Member) and e.field is not None:
-        base = _struct_base(p, e)
-        return base, e.field.offset
-    return p.expr(e), 0
+def _place(p: Program, e: ast.Member) -> tuple[Value, int]:
+    """The object that a member of a struct is part of, and the byte offset in it."""
+    field, accesses = e.field, p.script.accesses
+    struct = _struct_of(e)
+    if accesses is None or not struct.store.startswith("btf"):
+        return _struct_base(p, e), field.offset
+    path = [e.name]
+    # A struct without a name is found as a part of the one around it.
+    while not struct.name and isinstance(e.operand, ast.Member) and e.operand.type.kind != "pointer":
+        e = e.operand
+        struct = _struct_of(e)
+        path.insert(0, e.name)
+    base = _struct_base(p, e)
+    if base.space == CONTEXT:
+        return base, field.offset
+    if field.bits:
+        raise p.error("a portable object cannot read bit fields", e, "build it without --portable")
+    return base, accesses.offset(p, struct, tuple(path))
+
+
+def _struct_of(e: ast.Member) -> Type:
+    t = e.operand.type
+    return t.element or t if t.kind == "pointer" else t
 
 
 def _binary(p: Program, e: ast.Binary) -> Value:
@@ -185,8 +206,10 @@ def warn(p: Program, node: ast.Node, text: str) -> None:
 def _scale_pointers(p: Program, left: str, right: str, left_type: Type, right_type: Type) -> tuple[str, str]:
     """p + n moves by n elements."""
     if left_type.kind == "pointer" and left_type.element and right_type.kind != "pointer":
+        p.need_layout(left_type.element)
         right = p.f.op("mul", right, str(max(1, size_of(left_type.element))))
     elif right_type.kind == "pointer" and right_type.element and left_type.kind != "pointer":
+        p.need_layout(right_type.element)
         left = p.f.op("mul", left, str(max(1, size_of(right_type.element))))
     return left, right
 
@@ -407,14 +430,14 @@ def _member(p: Program, e: ast.Member) -> Value:
         offsets, _ = tuple_layout(e.operand.type)
         return at_offset(p, p.expr(e.operand), offsets[index], e.type)
     field = e.field
-    base = _struct_base(p, e)
+    base, offset = _place(p, e)
     if base.space == CONTEXT:
         from ._context import context_member
 
         return context_member(p, base, field, e)
     if field.bits:
-        return Value(e.type, load_bits(p, base, field.offset, field.type, field.bit_offset, field.bits))
-    value = at_offset(p, base, field.offset, field.type)
+        return Value(e.type, load_bits(p, base, offset, field.type, field.bit_offset, field.bits))
+    value = at_offset(p, base, offset, field.type)
     if e.type.kind == "pointer" and value.type != e.type:
         value.type = e.type
     return value
@@ -435,6 +458,8 @@ def _tuple_index(p: Program, e: ast.TupleIndex) -> Value:
 def _index(p: Program, e: ast.Index) -> Value:
     t = e.operand.type
     f = p.f
+    if t.element:
+        p.need_layout(t.element)
     if t.kind == "pointer":
         address, index = p.integer(e.operand), p.integer(e.index)
         size = size_of(t.element) if t.element else 1

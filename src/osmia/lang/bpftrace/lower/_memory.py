@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import ast
 from ..types import BPF, CONTEXT, INT64, KERNEL, USER, Type
 from ._layout import align_of, has_padding, size_of, tuple_layout
+from ._portable import move
 from ._program import Program, Value
 
 INLINE = 128  # bytes that are copied or zeroed by instructions; more goes through a helper
@@ -83,8 +84,7 @@ def load_scalar(p: Program, base: Value, offset: int, t: Type) -> str:
     if base.space == BPF:
         return f.load(f.gep(base.reg, offset), size, t.signed, align=1 if offset % size else 0)
     slot = f.alloca(8)
-    address = f.op("add", base.reg, str(offset)) if offset else base.reg
-    read_raw(p, base.space, slot, size, address)
+    read_raw(p, base.space, slot, size, move(p, base.reg, offset))
     return f.load(slot, size, t.signed)
 
 
@@ -108,7 +108,7 @@ def at_offset(p: Program, base: Value, offset: int, t: Type) -> Value:
         part = Value(t, p.f.gep(base.reg, offset), BPF)
         part.aligned = base.aligned and base.type.kind in ("tuple", "record")
         return part
-    return Value(t, p.f.op("add", base.reg, str(offset)) if offset else base.reg, base.space)
+    return Value(t, move(p, base.reg, offset), base.space)
 
 
 def read_space(value: Value) -> str:
@@ -132,6 +132,7 @@ def store(p: Program, value: Value, to: str, t: Type, *, pad: bool = False) -> N
     elif value.space == BPF:
         copy(p, to, value.reg, min(size_of(t), value.size), copy_align(t))
     else:
+        p.need_layout(t)
         read_raw(p, read_space(value), to, size_of(t), address_of(p, value))
 
 

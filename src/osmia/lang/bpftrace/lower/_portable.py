@@ -1,8 +1,8 @@
 """Offsets of kernel types as CO-RE relocations, for objects that are to run on other kernels.
 
-While a program is lowered, such an offset is a `KernelOffset`: an int, with a symbol that stands for it in the code. The
-symbol is declared as a kernel variable, so LLVM loads it with an ld_imm64; afterwards the instruction gets the offset of
-this machine's kernel, and a relocation by which loaders correct it.
+While a program is lowered, such an offset is a `KernelOffset`: an int, with a symbol that stands for it in the code.
+The symbol is declared as a kernel variable, so LLVM loads it with an ld_imm64; afterwards the instruction gets the
+offset of this machine's kernel, and a relocation by which loaders correct it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Accesses:
         if key not in self._places:
             at, id = 0, struct.type_id
             for name in path:
-                bit, width, member = self._btf.field(self._btf.resolve(id), name) or (0, 0, 0)
+                bit, _, member = self._btf.field(self._btf.resolve(id), name) or (0, 0, 0)
                 at, id = at + bit, member
             found = KernelOffset(at // 8)
             found.symbol = f"core.{len(self._places)}"

@@ -124,6 +124,14 @@ class Program:
             if not isinstance(statement, ast.Declare):
                 self.scratch_used = mark
 
+    def need_layout(self, t: Type) -> None:
+        """Refuse what depends on a kernel struct's size or layout as a whole in an object for several kernels."""
+        if self.script.accesses is not None and t.kind in ("struct", "union") and t.store.startswith("btf"):
+            raise self.f.fail(
+                f"a portable object cannot copy or count in units of {t.kind} {t.name}: kernels differ in its size",
+                "access its members, or build without --portable",
+            )
+
     # ---- memory
 
     def stack_or_scratch(self, size: int) -> str:

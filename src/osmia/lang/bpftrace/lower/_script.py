@@ -13,6 +13,7 @@ from ._btf import object_btf
 from ._expr import condition
 from ._features import Features
 from ._layout import ValueTypes, size_of, stack_map
+from ._portable import Accesses
 from ._program import Program
 
 TYPE_CHECKING = False
@@ -52,7 +53,10 @@ EXIT = ".data.exit"
 
 
 class Options:
-    """What a compilation needs to know besides the script. `user_address(name)` finds a symbol for uaddr()."""
+    """What a compilation needs to know besides the script. `user_address(name)` finds a symbol for uaddr().
+
+    `portable` leaves offsets of kernel types to the loader, as CO-RE relocations.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Options:
         user_address: Callable[[str, str], int] | None = None,
         optimize: str = "short",
         cpu: str = "v3",
+        portable: bool = False,
         helper_errors: bool = False,
     ) -> None:
         self.features = features
@@ -69,6 +74,7 @@ class Options:
         self.user_address = user_address
         self.optimize = optimize
         self.cpu = cpu
+        self.portable = portable
         self.helper_errors = helper_errors  # report helpers that fail (-k)
 
 
@@ -83,6 +89,7 @@ class ScriptLowering:
         self.options = options
         self.features = options.features
         self.pid_namespace = options.pid_namespace
+        self.accesses = Accesses(checked.btf) if options.portable and checked.btf else None
         self.module = Module(checked.sources[0].name if checked.sources else "script", options.cpu)
         self.probe_names = list(dict.fromkeys(n for probe in checked.probes for n in probe.names))
         self.values = ValueTypes(checked, self.probe_names)
@@ -309,7 +316,8 @@ class ScriptLowering:
         ]
         since = (5, 18) if probe.provider in ("kprobe", "kretprobe") else (6, 6)
         multi = probe.provider in ("kprobe", "kretprobe", "uprobe", "uretprobe") and self.features.version >= since
-        if not multi or len(points) < 2 or any(q.offset and not q.target for q in points):
+        # Multi links depend on the kernel's configuration too (FPROBE).
+        if not multi or self.options.portable or len(points) < 2 or any(q.offset and not q.target for q in points):
             return points
         groups: dict[tuple[str, int], list[AttachPoint]] = {}
         for point in points:
@@ -336,7 +344,10 @@ class ScriptLowering:
     def _object(self, functions: dict[str, Function], rodata: bytes) -> Object:
         maps = self._map_specs(rodata)
         names = {spec.name for spec in self._specs}
-        btf, ids, map_types = object_btf(self.checked.maps, functions, self.module.functions, maps)
+        more = self.accesses.add_types if self.accesses else None
+        btf, ids, map_types = object_btf(self.checked.maps, functions, self.module.functions, maps, more)
+        if self.accesses:
+            functions = {name: self.accesses.relocated(f) for name, f in functions.items()}
         typed = {name: f.replace(type_id=ids.get(name, 0)) for name, f in functions.items()}
         programs = tuple(spec.replace(function=typed[spec.name]) for spec in self._specs)
         maps = [m.replace(key_type=map_types[m.name][0], value_type=map_types[m.name][1]) for m in maps]
