@@ -231,10 +231,12 @@ def linear_histogram(counts: list[int], bounds: tuple[int, int, int]) -> Histogr
     """The histogram of an `lhist()` map value with bounds (min, max, step)."""
     low, high, step = bounds
     first, last = _filled(counts)
+    above = len(counts) - 1
     buckets = []
     for i in range(first, last + 1):
-        top = low + i * step
-        buckets.append((top - step if i else None, top if top <= high else None, counts[i]))
+        # The last step is shorter where the step does not divide the range.
+        bottom = None if i == 0 else min(low + (i - 1) * step, high)
+        buckets.append((bottom, None if i == above else min(low + i * step, high), counts[i]))
     return Histogram(tuple(buckets), step=step)
 
 
