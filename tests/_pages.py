@@ -1,7 +1,7 @@
 """Documentation that is run as it stands, block by block.
 
     ```console           lines with `$ ` are commands; what follows is what they print (stdout and stderr)
-    ```console numbers   the same, but numbers, and the bars of histograms, may differ: they were measured
+    ```console numbers   the same, but numbers, and the rows and bars of histograms, may differ: they were measured
     ```python            runs in one namespace with the other Python blocks of the page
     ```text              directly behind a Python block: what that prints (`numbers` as above)
 
@@ -120,4 +120,6 @@ def _lines(text: str, numbers: bool) -> str:
     if numbers:
         # Wider numbers eat the blanks before them.
         lines = [re.sub(r" +", " ", NUMBER.sub("N", BAR.sub(" |", line))) for line in lines]
+        # A histogram may have more rows or fewer.
+        lines = [line for line, before in zip(lines, ["", *lines]) if line != before]
     return "\n".join(lines)
