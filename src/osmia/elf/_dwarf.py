@@ -87,6 +87,10 @@ class Dwarf:
         if self._owned:
             self.elf.close()
 
+    def paths(self) -> list[str]:
+        """The files that were read: the one with the debug information, and those of its split parts."""
+        return [self.elf.path, *(path for path, split in self._splits.items() if split is not None)]
+
     # sections and units
 
     @property

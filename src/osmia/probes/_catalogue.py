@@ -307,6 +307,10 @@ class Catalogue:
             self._files[path] = UserFile(path, self.debug_dirs)
         return self._files[path]
 
+    def debug_files(self) -> list[str]:
+        """Paths of the separate debug files that were read so far."""
+        return [path for file in self._files.values() for path in file.debug_paths()]
+
     def files(self, spec: ProbeSpec) -> list[str]:
         """Paths of the files that a user probe means. ProbeError if there is none."""
         paths = resolve_files(spec.target, self.pid)

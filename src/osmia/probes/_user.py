@@ -73,6 +73,10 @@ class UserFile:
             self._dwarf = open_dwarf(self.elf, dirs=self.debug_dirs)
         return self._dwarf
 
+    def debug_paths(self) -> list[str]:
+        """Paths of the separate debug files that were read."""
+        return [] if self._dwarf is None else [p for p in self._dwarf.paths() if p != self.path]
+
     def functions(self) -> dict[str, list[Symbol]]:
         """Name -> symbols of the defined functions, sorted by name; static functions may share one."""
         if self._functions is None:

@@ -131,6 +131,9 @@ def argument_field(st: State, e: ast.Member) -> StructField | None:
                 return None
             return f
     if st.final:
+        if e.name in st.ctx.unreadable:
+            st.error(e.span, f"Cannot read function parameter {e.name}: {st.ctx.unreadable[e.name]}")
+            return None
         names = [f.name for f in args.fields]
         near = suggest(e.name, names)
         listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

@@ -39,6 +39,7 @@ REGISTERS = {
         "di",
         "orig_ax",
         "ip",
+        "pc",
         "cs",
         "flags",
         "sp",

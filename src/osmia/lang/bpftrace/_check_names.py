@@ -100,7 +100,7 @@ def fields_of(st: State, t: Type) -> list[str]:
         from . import btftypes
 
         return btftypes.field_names(btf, t)
-    found = struct_def(st, t)
+    found = st.dwarf.definition(t) if t.store == "dwarf" else struct_def(st, t)
     return [f.name for f in found.fields if f.name] if found else []
 
 
@@ -108,6 +108,12 @@ def field_of(st: State, t: Type, name: str) -> StructField | None:
     """A field of a struct or union, anonymous members looked through."""
     if t.store == "lazy":
         t = struct_type(st, t.kind, t.name) or t
+    if t.store == "dwarf":
+        known = st.dwarf.definition(t)
+        field = _find(st, known, name, 0) if known else None
+        if field is not None:
+            st.dwarf.reached(field.type)
+        return field
     if t.store[:3] == "btf":
         btf = st.btf_of(t)
         if btf is None or not t.size:
@@ -143,14 +149,19 @@ def base_type(st: State, base: str) -> Type | None:
         return found
     tag, _, name = base.partition(" ")
     if name and tag in ("struct", "union"):
-        return struct_type(st, tag, name)
+        own = None if base in _defined(st, "structs") else _of_program(st, base)
+        return own or struct_type(st, tag, name)
     if name and tag == "enum":
-        return _enum_type(st, name)
+        own = None if name in _defined(st, "enums") else _of_program(st, base)
+        return own or _enum_type(st, name)
     defined = _defined(st, "typedefs").get(base)
     if isinstance(defined, Type):
         return defined
     if base in _C_INTS:
         return integer(*_C_INTS[base])
+    own = _of_program(st, base)
+    if own is not None:
+        return own
     if st.btf is not None:
         from . import btftypes
 
@@ -158,6 +169,11 @@ def base_type(st: State, base: str) -> Type | None:
             None if name else btftypes.struct(st.btf, "struct", base) or btftypes.struct(st.btf, "union", base)
         )
     return None
+
+
+def _of_program(st: State, name: str) -> Type | None:
+    """What the program that is probed calls by this name: its own types come before the kernel's."""
+    return st.dwarf.named(st, name) if st.ctx.provider in ("uprobe", "uretprobe", "usdt") else None
 
 
 def _enum_type(st: State, name: str) -> Type | None:
@@ -199,6 +215,8 @@ def resolve_type(st: State, t: ast.TypeName, *, report: bool = True) -> Type | N
 
 def _unknown_hint(st: State, base: str) -> str:
     names = [*_INTS, *_OTHERS, *_C_INTS, *map(str, _defined(st, "structs")), *map(str, _defined(st, "typedefs"))]
+    if st.ctx.provider in ("uprobe", "uretprobe", "usdt") and st.dwarf.problem:
+        return st.dwarf.problem
     return suggest(base, names) or ("" if st.btf is not None else "no BTF: define the type in the script")
 
 
@@ -234,6 +252,9 @@ def enumerator(st: State, name: str) -> tuple[int, Type] | None:
 
 def enum_values(st: State, t: Type) -> dict[int, str]:
     """Value -> name of an enum's constants; empty if they are not known."""
+    if t.store == "dwarf":
+        known = st.enums.get(f"dwarf {t.type_id}")
+        return {value: name for name, value in known.values.items()} if known else {}
     if t.store == "btf" and st.btf is not None and t.type_id:
         from . import btftypes
 

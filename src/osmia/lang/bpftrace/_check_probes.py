@@ -26,7 +26,7 @@ _USER_SPACE = ("uprobe", "uretprobe", "usdt")
 # Errors about where in a file a probe would go, which upstream's tools report without a place in the script.
 _BOUNDARIES = ("Could not resolve address", "Could not determine boundary")
 # Providers whose programs see arguments that differ from match to match.
-_TYPED = ("tracepoint", "rawtracepoint", "fentry", "fexit", "usdt", "iter")
+_TYPED = ("tracepoint", "rawtracepoint", "fentry", "fexit", "usdt", "iter", "uprobe", "uretprobe")
 
 
 # ---------------------------------------------------------------- walking trees
@@ -44,6 +44,15 @@ def names_in(node: object, found: set[str]) -> set[str]:
         for each in node:
             names_in(each, found)
     return found
+
+
+def names_types(node: object) -> bool:
+    """Whether a tree names structs, unions or enums: what these are depends on the program that is probed."""
+    if isinstance(node, ast.TypeName) and node.base.startswith(("struct ", "union ", "enum ")):
+        return True
+    if isinstance(node, ast.Node):
+        return any(names_types(getattr(node, field)) for field in node._fields if field != "span")
+    return isinstance(node, list) and any(map(names_types, node))
 
 
 def clone(node: object) -> object:
@@ -86,6 +95,7 @@ class Block:
         self.index = index
         self.probe = probe
         self.names = names_in([probe.predicate, probe.body], set())
+        self.casts = names_types([probe.predicate, probe.body])
         self.split = "probe" in self.names and (wants_name(probe.predicate, False) or wants_name(probe.body))
         self.groups: dict[object, list[Match]] = {}
         self.args: dict[object, list[Arg]] = {}
@@ -215,7 +225,7 @@ def _group(st: State, block: Block, match: Match) -> None:
         parts.append(problem)
         if provider == "tracepoint":
             parts.append(match.target == "syscalls")
-    if "uaddr" in block.names:
+    if "uaddr" in block.names or (block.casts and provider in _USER_SPACE):
         parts.append(match.target)
     if block.split:
         parts.append(match.name)
@@ -233,6 +243,10 @@ def _reads_arguments(block: Block, provider: str) -> bool:
     names = block.names
     if provider in ("usdt",):
         return any(map(is_argument, names)) or "args" in names
+    if provider == "uretprobe":
+        return "retval" in names
+    if provider == "uprobe":
+        return "args" in names
     return "args" in names or "retval" in names or ("ctx" in names and provider == "iter")
 
 
@@ -254,6 +268,13 @@ def _describe(st: State, match: Match) -> tuple[list[Arg], str]:
 def _layout_key(a: Arg) -> object:
     if a.usdt is not None:
         return a.usdt
+    if a.dwarf is not None:
+        # The name of a struct may mean another one in another unit of the program.
+        t = a.dwarf
+        while t.kind in ("pointer", "array"):
+            t = t.element
+        identity = t.identity if t.kind in ("struct", "union", "enum") else ()
+        return (a.name, a.type, a.index, a.offset, a.problem, a.by_reference, identity)
     return (a.name, a.type, a.index, a.offset, a.size, a.signed, a.type_id, a.module)
 
 
@@ -302,13 +323,18 @@ def _typed_arguments(st: State, ctx: Context, match: Match, args: list[Arg]) -> 
     if ctx.provider == "usdt":
         return
     fields = []
+    ctx.unreadable = {a.name: a.problem for a in args if a.problem}
     for a in args:
+        if a.problem:
+            continue
         fields.append(_tracepoint_field(st, a, match.target) if a.field is not None else _parameter(st, a))
     name = f"{match.provider}:{match.target}:{match.function} args" if match.target else f"{match.name} args"
     size = max((f.offset + max(f.type.size, 1) for f in fields), default=0)
     ctx.args = StructDef(name, size, tuple(fields))
     if not fields and ctx.provider != "tracepoint":
         ctx.args_error = "Cannot read function parameters"
+        if ctx.unreadable:
+            ctx.args_error += f": {next(iter(ctx.unreadable))}: {next(iter(ctx.unreadable.values()))}"
         ctx.args = StructDef(name, 0, ()) if ctx.provider == "fexit" else None
         return
     st.structs[f"struct {name}"] = ctx.args
@@ -320,7 +346,10 @@ def _parameter(st: State, a: Arg) -> StructField:
 
 
 def _btf_type(st: State, a: Arg) -> Type:
-    """The type of a parameter or return value by its BTF id."""
+    """The type of a parameter or return value by its BTF id, or as DWARF has it."""
+    if a.dwarf is not None:
+        t = st.dwarf.of(a.dwarf)
+        return pointer(t, USER) if a.by_reference else t
     btf = st.btf
     store = "btf"
     catalogue = st.env.catalogue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..._data import MutableData
 from ...errors import Diagnostic
 from . import ast
-from ._check_types import UNKNOWN, promote, same, stored
+from ._check_types import UNKNOWN, promote, same, spaced_like, stored
 from .checked import Config, trail
 from .types import StructDef, Type
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...btf import Btf
+    from .cdefs import EnumDef
     from .checked import Source
+    from .dwarftypes import DwarfTypes
 
 
 class Environment(MutableData):
@@ -74,6 +76,7 @@ class Context(MutableData):
     split_by_name: bool = False
     reads_name: bool = False  # uses `probe`
     usdt_count: int = -1  # number of arguments, -1 when not known
+    unreadable: dict[str, str] = {}  # arguments that no program can read -> why
 
 
 class Loop(MutableData):
@@ -108,6 +111,8 @@ class State:
         self._btf: Btf | None = None
         self._btf_loaded = False
         self.structs: dict[str, StructDef] = {}
+        self.enums: dict[str, EnumDef] = {}  # of DWARF, by "dwarf N"
+        self._dwarf: DwarfTypes | None = None
         self.assigned: set[int] = set()  # ids of slots that were given a value
         self.assigned_later: set[int] = set()  # those of the walk before the final one
         self.slots: list[ast.VariableSlot] = []  # all of them
@@ -133,6 +138,15 @@ class State:
             found: Btf | None = self.env.catalogue.module_btf(module)
             return found
         return self.btf
+
+    @property
+    def dwarf(self) -> DwarfTypes:
+        """The types of the programs that are probed."""
+        if self._dwarf is None:
+            from .dwarftypes import DwarfTypes
+
+            self._dwarf = DwarfTypes(self.structs, self.enums)
+        return self._dwarf
 
     @property
     def loaded_btf(self) -> Btf | None:
@@ -238,11 +252,12 @@ class State:
 
     def _adopt_space(self, slot: ast.VariableSlot, t: Type) -> None:
         """`let $p : struct x *` does not say whose memory it means: the first value does."""
-        if t.kind != "pointer" or slot.type.kind != "pointer" or id(slot) in self.placed:
+        if t.kind not in ("pointer", "array") or slot.type.kind != t.kind or id(slot) in self.placed:
             return
         self.placed.add(id(slot))
-        if t.space and t.space != slot.type.space:
-            slot.type = slot.type.replace(space=t.space)
+        told = spaced_like(slot.type, t)
+        if told is not slot.type:
+            slot.type = told
             self.changed = True
 
     # ------------------------------------------------------------ maps

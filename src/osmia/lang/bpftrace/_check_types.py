@@ -96,6 +96,15 @@ def _merged_space(a: str, b: str) -> str:
     return b if not a else ""
 
 
+def spaced_like(t: Type, source: Type) -> Type:
+    """The type with pointers into the kinds of memory that those of `source` point into; `t` itself if they do."""
+    if t.kind != source.kind or t.kind not in ("pointer", "array") or t.element is None or source.element is None:
+        return t
+    element = spaced_like(t.element, source.element)
+    space = (source.space or t.space) if t.kind == "pointer" else t.space
+    return t if element is t.element and space == t.space else t.replace(element=element, space=space)
+
+
 def _promoted_int(a: Type, b: Type) -> Type:
     space = _merged_space(a.space, b.space)
     size = max(a.size, b.size)

@@ -67,6 +67,7 @@ def _check(st: State, script: ast.Script) -> CheckedScript:
         st.loaded_btf,
         st.env.cpid,
         st.env.unsafe,
+        dict(st.enums),
     )
 
 

@@ -10,6 +10,7 @@ from .checked import CheckedScript, Source
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from ...btf import Btf
     from ...objects import Object
@@ -44,6 +45,7 @@ class Compilation:
         portable: bool = False,
         kernel: tuple[int, int] | None = None,
         traceable: str = "",
+        debug_dirs: Sequence[str] = (),
     ) -> None:
         self.sources = [Source(name, script)]
         self.includes = tuple(includes)
@@ -55,6 +57,8 @@ class Compilation:
         self.optimize = optimize
         self.probe_filter = probe_filter
         self.warnings: list[Diagnostic] = []
+        self.debug_dirs = tuple(debug_dirs)
+        self.debug_files: list[str] = []  # separate files whose debug information was used
         self.debug = tuple(debug)
         self.portable = portable
         self.kernel = kernel or (PORTABLE_SINCE if portable else None)
@@ -133,8 +137,9 @@ class Compilation:
                 file_dirs=dirs,
                 resolve=self._kernel_type,
             )
-        lazy: Btf = _LazyBtf(self)  # type: ignore[assignment]
-        with Catalogue(lazy, pid=self.pid, unsafe=self.unsafe, traceable=self.traceable) as catalogue:
+        lazy: Btf | None = _LazyBtf(self) if self.have_btf else None  # type: ignore[assignment]
+        places: dict[str, Any] = {"traceable": self.traceable, "debug_dirs": self.debug_dirs}
+        with Catalogue(lazy, pid=self.pid, unsafe=self.unsafe, **places) as catalogue:
             environment = Environment(
                 self.sources,
                 definitions,
@@ -149,9 +154,10 @@ class Compilation:
                 self.warnings,
             )
             checked = check(script, environment)
+            self.debug_files = catalogue.debug_files()
         if definitions is not None:
             checked.structs = {**definitions.structs, **checked.structs}
-            checked.enums = definitions.enums
+            checked.enums = {**definitions.enums, **checked.enums}
         return checked
 
     def _kernel_type(self, name: str) -> Type | None:
@@ -186,7 +192,8 @@ class Compilation:
 
     def compile(self) -> Object:
         obj = self.lower().lower()
-        sources = tuple((f"source.{i}", s.name) for i, s in enumerate(self.sources[1:]) if s.origin is None)
+        files = [s.name for s in self.sources[1:] if s.origin is None] + self.debug_files
+        sources = tuple((f"source.{i}", name) for i, name in enumerate(files))
         shown = self.warnings if self.warning_level else []
         warnings = tuple((f"warning.{i}", w.render()) for i, w in enumerate(shown))
         return obj.replace(settings=obj.settings + sources + warnings)
@@ -219,7 +226,8 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `has_cmd` says
     that there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2;
     `probe_filter` a regular expression that keeps only the probes it finds; `traceable` a file that
-    lists the functions of the kernel. Warnings are in the object's settings, as "warning.N".
+    lists the functions of the kernel; `debug_dirs` are searched for debug files first.
+    Warnings are in the object's settings, as "warning.N".
     `portable` makes an object for other machines: offsets of kernel types become CO-RE relocations, and nothing newer
     than `kernel` (major, minor; 6.1 unless told) is used.
     Raises SourceError with all errors of the script.

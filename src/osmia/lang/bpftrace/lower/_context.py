@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ast
 from ..types import BPF, CONTEXT, KERNEL, UINT32, UINT64, USER, StructField, Type
 from ._layout import size_of
-from ._memory import at_offset, load_scalar
+from ._memory import at_offset, load_scalar, store, zero
 from ._portable import move
 from ._program import BUILTINS, CALLS, Program, Value
 
@@ -42,6 +42,7 @@ _X86 = {
         ]
     )
 }
+_X86["pc"] = _X86["ip"]
 _ARM64 = {
     **{f"r{i}": 8 * i for i in range(31)},
     **{f"x{i}": 8 * i for i in range(31)},
@@ -367,7 +368,7 @@ def context_member(p: Program, base: Value, field: StructField, e: ast.Member) -
         word = f.load_context(p.context_pointer(), field.offset, 8)
         return _argument_value(p, word, field.type)
     if provider in ("uprobe", "uretprobe"):
-        return _argument_value(p, function_argument(p, field.offset // 8, e), field.type)
+        return user_argument(p, field, e)
     if provider == "usdt":
         from ._usdt import argument
 
@@ -375,6 +376,29 @@ def context_member(p: Program, base: Value, field: StructField, e: ast.Member) -
     if field.data_loc:
         return _data_loc(p, field, e)
     return _plain_member(p, base, field)
+
+
+def user_argument(p: Program, field: StructField, node: ast.Node) -> Value:
+    """An argument of a user function; `field.offset` is 8 * the first slot that it takes (`Arg.offset`)."""
+    slot, size = field.offset // 8, size_of(field.type)
+    if field.type.in_register or size <= 8:
+        return _argument_value(p, function_argument(p, slot, node), field.type)
+    registers = len(_ARGUMENTS[p.features.arch])
+    if slot >= registers:  # by value on the stack: it can be read where it is
+        stack = register(p, _STACK[p.features.arch], node)
+        return Value(field.type, p.f.op("add", stack, str(8 * (1 + slot - registers))), USER)
+    to = p.stack_or_scratch(-(-size // 8) * 8)
+    for i in range(-(-size // 8)):
+        p.f.store(function_argument(p, slot + i, node), p.f.gep(to, 8 * i))
+    return Value(field.type, to, BPF)
+
+
+def store_arguments(p: Program, to: str, t: Type) -> None:
+    """Write all arguments of a user function to memory, as `args` has them: from registers and the stack."""
+    zero(p, to, t.size)  # as a key, bytes between the arguments count
+    node = ast.Name(p.probe.span, "args")
+    for field in p.probe.args.fields if p.probe.args else ():
+        store(p, user_argument(p, field, node), p.f.gep(to, field.offset), field.type)
 
 
 def _iterator_member(p: Program, base: Value, field: StructField) -> Value:

@@ -140,7 +140,7 @@ class ValueTypes:
         btf = self._script.btf
         if t.store == "btf" and btf is not None:
             return tuple(btftypes.enumerators(btf, t).items())
-        known = self._script.enums.get(t.name)
+        known = self._script.enums.get(f"dwarf {t.type_id}" if t.store == "dwarf" else t.name)
         return tuple((value, name) for name, value in known.values.items()) if known else ()
 
     def _struct(self, t: Type) -> ValueType:
@@ -153,7 +153,8 @@ class ValueTypes:
 def struct_fields(t: Type, script: CheckedScript) -> tuple[StructField, ...]:
     """The members of a struct or union, those of anonymous members in their place."""
     if t.store != "btf" or script.btf is None:
-        known = script.structs.get(f"{t.kind} {t.name}") or script.structs.get(t.name)
+        name = f"dwarf {t.type_id}" if t.store == "dwarf" else f"{t.kind} {t.name}"
+        known = script.structs.get(name) or script.structs.get(t.name)
         return _flat(known.fields, script) if known else ()
     btf = script.btf
     out: list[StructField] = []

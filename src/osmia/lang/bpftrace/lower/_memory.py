@@ -131,6 +131,10 @@ def store(p: Program, value: Value, to: str, t: Type, *, pad: bool = False) -> N
         _store_tuple(p, value, to, t, pad)
     elif value.space == BPF:
         copy(p, to, value.reg, min(size_of(t), value.size), copy_align(t))
+    elif value.space == CONTEXT and t.kind == "struct" and p.probe.provider in ("uprobe", "uretprobe"):
+        from ._context import store_arguments
+
+        store_arguments(p, to, t)
     else:
         p.need_layout(t)
         read_raw(p, read_space(value), to, size_of(t), address_of(p, value))
