@@ -68,7 +68,11 @@ def _compare_loop(p: Program, left: Value, right: Value, size: int) -> str:
 
 
 def _byte_loop(p: Program, a: str, b: str, size: int, *, stop_at_nul: bool) -> str:
-    """A bounded loop (5.3 and later) over bytes; an i1: no difference was found."""
+    """A loop over bytes; an i1: no difference was found."""
+    if p.features.has("loop"):
+        from ._search import same as same_bytes
+
+        return same_bytes(p, a, b, size, stop_at_nul=stop_at_nul)
     f = p.f
     at, same = f.alloca(8), f.alloca(8)
     f.store("0", at)
@@ -229,10 +233,7 @@ def _strstr(p: Program, e: ast.Call) -> Value:
 
 
 def _find(p: Program, e: ast.Call) -> str:
-    """Index of the first occurrence of the second string in the first, or -1.
-
-    One loop over (start, matched) pairs: the verifier follows it once an iteration, and the bound is exact.
-    """
+    """Index of the first occurrence of the second string in the first, or -1."""
     f = p.f
     hay_node, needle_node = e.args[0], e.args[1]
     if not (isinstance(hay_node, ast.Expr) and isinstance(needle_node, ast.Expr)):
@@ -242,6 +243,12 @@ def _find(p: Program, e: ast.Call) -> str:
         return str(hay.text.find(needle.text))
     if needle.text == b"":
         return "0"
+    if p.features.has("loop"):
+        from ._search import STRAIGHT, find_string, find_text
+
+        if needle.text is not None and len(needle.text) <= STRAIGHT:
+            return find_text(p, in_memory(p, hay), hay.size, needle.text)
+        return find_string(p, in_memory(p, hay), hay.size, in_memory(p, needle), needle.size)
     where, what = in_memory(p, hay), in_memory(p, needle)
     start, matched, result = f.alloca(8), f.alloca(8), f.alloca(8)
     f.store("0", start)
