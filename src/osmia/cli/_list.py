@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(("-v", "--verbose"), "show arguments and members too"),
     Option(("-p", "--pid"), "look into the files that this process has mapped", "PID"),
+    Option(("--debuginfo",), "look for debug files here too", "DIR", many=True),
     Option(("-h", "--help"), "show this"),
 )
 
@@ -69,7 +70,7 @@ def show(pattern: str, args: Parsed) -> int:
         else:
             probes.append(part)
     if probes:
-        with Catalogue(btf, pid=pid) as catalogue:
+        with Catalogue(btf, pid=pid, debug_dirs=args.directories("debuginfo")) as catalogue:
             for line in list_probes(catalogue, ",".join(probes), verbose=args.has("verbose")):
                 out.write(line + "\n")
                 found = True
@@ -118,7 +119,8 @@ def _list_program(args: Parsed) -> int:
     compilation = Compilation(script, name=name, params=params, options=named, pid=pid, unsafe=True)
     out = Output(1, "full")
     seen: dict[str, None] = {}
-    with Catalogue(compilation.load_btf(), pid=pid, unsafe=True) as catalogue:
+    debug_dirs = args.directories("debuginfo")
+    with Catalogue(compilation.load_btf(), pid=pid, unsafe=True, debug_dirs=debug_dirs) as catalogue:
         for probe in compilation.parse().probes:
             for point in probe.attach:
                 try:

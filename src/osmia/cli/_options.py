@@ -57,6 +57,10 @@ class Parsed:
         value = self._values.get(key)
         return value if isinstance(value, list) else []
 
+    def directories(self, key: str) -> tuple[str, ...]:
+        """Directories given with an option that may be repeated; one may name several, with colons between."""
+        return tuple(directory for text in self.texts(key) for directory in text.split(":") if directory)
+
     def number(self, key: str, default: float | None = None) -> float | None:
         """A number of seconds or of a process; raises `UsageError`."""
         text = self.text(key)

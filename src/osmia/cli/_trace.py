@@ -23,6 +23,7 @@ OPTIONS = (
     Option(("-B", "--buffering"), "when output is written", "MODE", ("none", "line", "full")),
     Option(("-I", "--include-dir"), "look for imports and includes here too", "DIR", many=True),
     Option(("--include",), "include this file before the script", "FILE", many=True),
+    Option(("--debuginfo",), "look for debug files here too", "DIR", many=True),
     Option(
         ("-d", "--debug"), "show a stage of compilation: ast, types, codegen, codegen-opt, dis, all", "STAGE", many=True
     ),
@@ -134,6 +135,7 @@ def compile_and_run(source: Script, args: Parsed, options: RunOptions) -> int:
         warning_level=0 if not options.warnings else 2 if args.has("warnings") else 1,
         include_dirs=tuple(args.texts("include_dir")),
         includes=tuple(args.texts("include")),
+        debug_dirs=args.directories("debuginfo"),
         traceable=args.text("traceable_functions"),
     )
     return run_object(obj, options)
