@@ -188,6 +188,24 @@ def _strcap(p: Program, e: ast.Call) -> Value:
     return Value(e.type, str(size_of(_first(p, e).type)))
 
 
+def _debugf(p: Program, e: ast.Call) -> Value:
+    """debugf(format, up to three arguments): bpf_trace_printk, to be read in trace_pipe."""
+    text = _first(p, e)
+    if not isinstance(text, ast.String):
+        raise p.error("debugf() needs its format as a string literal", e)
+    data = text.value.encode() + b"\0"
+    arguments = []
+    for node in e.args[1:]:
+        if isinstance(node, ast.TypeName):
+            raise p.error("a type cannot be printed", node)
+        value = p.expr(node)
+        in_register = value.type.in_register
+        arguments.append(value.reg if in_register else p.f.to_int(in_memory(p, value)))
+    constant = p.module.constant(data.ljust(-(-len(data) // 8) * 8, b"\0"))
+    p.f.helper(6, f"ptr {constant}", str(len(data)), *arguments)
+    return Value(_NONE, "")
+
+
 def _signal(p: Program, e: ast.Call) -> Value:
     number = p.integer(_first(p, e))
     helper = 109 if e.name == "signal" else _need(p, "send_signal_thread", e)
@@ -239,6 +257,7 @@ CALLS.update(
         "percpu_kaddr": _percpu_kaddr,
         "kptr": _kptr,
         "uptr": _kptr,
+        "debugf": _debugf,
         "signal": _signal,
         "write_user": _write_user,
         "strcap": _strcap,
