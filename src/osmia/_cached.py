@@ -67,7 +67,7 @@ def _code_stamp() -> str:
     if "site-packages" in package:
         return ""
     newest = 0
-    for folder in ("lang/bpftrace", "lang/bpftrace/lower", "codegen", "objects", "btf", "probes"):
+    for folder in ("lang/bpftrace", "lang/bpftrace/lower", "codegen", "objects", "btf", "probes", "elf"):
         with os.scandir(os.path.join(package, folder)) as entries:
             for entry in entries:
                 if entry.name.endswith(".py"):
