@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import NotSupported, SourceError, UsageError
+from ..errors import SourceError, UsageError
 from ._engine import RunOptions, parse_pid, read_script, split_parameters
 from ._options import Option, Parsed, help_lines, parse
 
@@ -41,12 +41,13 @@ OPTIONS = (
     Option(("--mode",), "codegen, bench or test", "MODE", MODES),
     Option(("--test",), "run test: probes"),
     Option(("--bench",), "run bench: probes"),
-    Option(("--fmt",), hidden=True),
+    Option(("--fmt",), "print the script in a uniform layout"),
     Option(("--probe-filter",), "only probes whose name matches", "REGEX"),
     Option(("--dry-run",), "attach everything, then end"),
     Option(("-d", "--debug"), "show a stage of compilation", "STAGE", many=True),
     Option(("--verify-llvm-ir",), "accepted; the IR is always verified"),
     Option(("--emit-elf",), "write the object file", "FILE"),
+    Option(("--emit-llvm",), "write the LLVM IR, before optimization, to FILE.ll", "FILE"),
     Option(("--aot",), "write a program that runs this script", "FILE"),
     Option(("--dwarf-pid",), hidden=True, value="PID", many=True),
     Option(("-b", "--btf"), hidden=True),
@@ -106,8 +107,19 @@ def _run(args: Parsed, argv: Sequence[str]) -> int:
     name, script, words = script_of(args)
     mode = args.text("mode")
     if args.has("fmt") or mode == "format":
-        raise NotSupported("format a script: osmia only shows its tree (osmia trace -d ast)", feature="--fmt")
+        from ..lang.bpftrace.checked import Source
+        from ..lang.bpftrace.tidy import tidy
+
+        sys.stdout.write(tidy(Source(name, script)))
+        return 0
     params, named = split_parameters(words)
+    if args.has("emit_llvm"):
+        from ..lang.bpftrace import Compilation
+
+        lowering = Compilation(script, name=name, params=params, options=named, unsafe=args.has("unsafe")).lower()
+        lowering.lower()
+        with open(args.text("emit_llvm") + ".ll", "w", encoding="utf-8", errors="surrogateescape") as f:
+            f.write(lowering.ir())
     if args.has("emit_elf") or mode == "codegen":
         return _build(name, script, params, named, args)
     if args.has("aot"):

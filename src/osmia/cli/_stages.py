@@ -26,7 +26,7 @@ def show_stages(texts: Sequence[str], script: Script, options: RunOptions) -> No
             raise UsageError(f"USAGE: invalid option for -d: {stage}", hint=nearest(stage, STAGES))
     if "all" in wanted:
         wanted = set(STAGES)
-    for stage in ("ast", "codegen", "dis"):
+    for stage in ("ast", "types", "codegen", "dis", "verifier"):
         if stage in wanted or (stage == "dis" and "codegen-opt" in wanted):
             complain(f"{_TITLES[stage]}\n{'-' * 35}\n{_MAKERS[stage](_compilation(script, options))}\n")
 
@@ -51,6 +51,40 @@ def _ast(compilation: Compilation) -> str:
     return dump(compilation.parse())
 
 
+def _types(compilation: Compilation) -> str:
+    """The programs with the type of each expression that has one, in the order of the script."""
+    from ..lang.bpftrace import ast
+
+    out: list[str] = []
+
+    def walk(node: object, depth: int) -> None:
+        if isinstance(node, list):
+            for each in node:
+                walk(each, depth)
+        elif isinstance(node, ast.Node):
+            if isinstance(node, ast.Expr) and node.span.end > node.span.start:
+                written = checked.sources[node.span.source].text[node.span.start : node.span.end]
+                out.append(f"{'  ' * depth}{' '.join(written.split())} :: {node.type}")
+            for field in node._fields:
+                if field not in ("span", "type", "slot"):
+                    walk(getattr(node, field), depth + 1)
+
+    checked = compilation.check()
+    for probe in checked.probes:
+        out.append(", ".join(probe.names))
+        walk([probe.predicate, probe.body], 1)
+    for name, found in checked.maps.items():
+        out.append(f"{name}[{found.key}] :: {found.value}" if found.key else f"{name} :: {found.value}")
+    return "\n".join(out)
+
+
+def _verifier(compilation: Compilation) -> str:
+    from ..kernel import KernelTarget
+
+    with KernelTarget().load(compilation.compile(), log_level=1) as loaded:
+        return "\n".join(f"{name}:\n{log}" for name, log in loaded.logs.items())
+
+
 def _ir(compilation: Compilation) -> str:
     lowering = compilation.lower()
     lowering.lower()
@@ -72,5 +106,6 @@ def disassembly(obj: Object) -> str:
     return "\n".join(out) + "\n"
 
 
-_TITLES = {"ast": "AST", "codegen": "LLVM IR before optimization", "dis": "Disassembled bytecode"}
-_MAKERS = {"ast": _ast, "codegen": _ir, "dis": _dis}
+_TITLES = {"ast": "AST", "codegen": "LLVM IR before optimization", "dis": "Disassembled bytecode", "types": "Types",
+           "verifier": "Verifier log"}  # fmt: skip
+_MAKERS = {"ast": _ast, "codegen": _ir, "dis": _dis, "types": _types, "verifier": _verifier}

@@ -143,3 +143,20 @@ def test_aot_writes_a_program_that_hands_its_options_on(tmp_path, capfd, monkeyp
         exec(compile(path.read_text(), str(path), "exec"), {})
     assert e.value.code == 0
     assert words == ["bpftrace", "--format", "json", "--unsafe", "-e", script, "--", "--aa=20"]
+
+
+def test_stage_types_shows_the_type_of_each_expression(capfd):
+    from osmia.cli._engine import RunOptions
+    from osmia.cli._stages import show_stages
+    from osmia.cli._trace import Script
+
+    show_stages(["types"], Script("stdin", "begin { $x = 1; @a[$x] = count(); }"), RunOptions())
+    err = capfd.readouterr()[1]
+    assert "$x :: " in err and "@a[$x] :: count_t" in err
+
+
+def test_formatting_a_script(capfd):
+    assert call("bpftrace", "--fmt", "-e", "begin{print(1);exit()}", capfd=capfd)[:2] == (
+        0,
+        "begin {\n  print(1);\n  exit()\n}\n",
+    )
