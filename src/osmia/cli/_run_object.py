@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import UsageError
+from ..errors import FormatError, UsageError
 from ._engine import RunOptions, parse_pid, run_object
 from ._options import Option, help_lines, parse
 from ._trace import command
@@ -80,16 +80,27 @@ def run(argv: Sequence[str]) -> int:
     return run_object(obj, options)
 
 
-def prepared(path: str, args: Parsed) -> Object:
-    """The object of a file with its variables set, and with formats of what it will print."""
-    from ..kernel import possible_cpus
-    from ..objects import derive_formats, read_elf, set_variables
+def _read(path: str) -> Object:
+    from ..objects import read_elf
 
     try:
         with open(path, "rb") as f:
-            obj = read_elf(f.read(), path)
+            return read_elf(f.read(), path)
     except OSError as e:
         raise UsageError(f"open {path}: {os.strerror(e.errno or 0).lower()}") from None
+    except FormatError as e:
+        # Which file it is, where the reader knows the part at hand only.
+        if path not in e.message:
+            e.message = f"read {path}: {e.message.removeprefix('read object: ')}"
+        raise
+
+
+def prepared(path: str, args: Parsed) -> Object:
+    """The object of a file with its variables set, and with formats of what it will print."""
+    from ..kernel import possible_cpus
+    from ..objects import derive_formats, set_variables
+
+    obj = _read(path)
     values = {}
     for text in args.texts("set"):
         name, equals, value = text.partition("=")

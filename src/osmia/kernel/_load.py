@@ -252,7 +252,12 @@ def load_program(
     if fd < 0:
         from ._verifier_log import load_error
 
-        raise load_error(spec, linked, -fd, log)
+        error = load_error(spec, linked, -fd, log)
+        if "unknown#" in log:
+            from ._core_error import lacks_member
+
+            raise lacks_member(obj, spec, log, error)
+        raise error
     return Program(fd, spec.name, spec.type, attach_type, spec.section), log
 
 

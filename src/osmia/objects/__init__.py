@@ -22,24 +22,27 @@ from ._values import AGGREGATIONS, EventFormat, Field, MapFormat, ValueType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._core import apply_core
+    from ._core import POISON, apply_core, unresolved_at
     from ._formats import derive_formats
     from ._read_elf import read_elf
     from ._variables import Variable, set_variables, variables
     from ._write_elf import write_elf
 
 _LAZY = {
+    "POISON": "_core",
     "Variable": "_variables",
     "apply_core": "_core",
     "derive_formats": "_formats",
     "read_elf": "_read_elf",
     "set_variables": "_variables",
+    "unresolved_at": "_core",
     "variables": "_variables",
     "write_elf": "_write_elf",
 }
 
 __all__ = [
     "AGGREGATIONS",
+    "POISON",
     "AttachPoint",
     "Cache",
     "CoreRelocation",
@@ -64,6 +67,7 @@ __all__ = [
     "read_elf",
     "set_variables",
     "unpack",
+    "unresolved_at",
     "variables",
     "write_elf",
 ]

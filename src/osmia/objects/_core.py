@@ -17,8 +17,8 @@ from ._core_match import (
     types_compatible,
     types_match,
 )
-from ._link import LinkedProgram
-from ._spec import CoreRelocation
+from ._link import LinkedProgram, link
+from ._spec import CoreRelocation, Object, ProgramSpec
 
 # enum bpf_core_relo_kind (linux/bpf.h)
 (BYTE_OFFSET, BYTE_SIZE, FIELD_EXISTS, SIGNED, LSHIFT, RSHIFT, TYPE_ID_LOCAL, TYPE_ID_TARGET, TYPE_EXISTS, TYPE_SIZE,
@@ -66,6 +66,15 @@ def apply_core(linked: LinkedProgram, obj_btf: Btf | bytes, target_btf: Btf) -> 
         except (ObjectError, BtfError) as error:
             raise ObjectError(f"relocate {linked.name}: {_describe(local, relocation)}: {error.message}") from None
     return linked.replace(insns=bytes(code), core=())
+
+
+def unresolved_at(obj: Object, program: ProgramSpec, insn: int) -> str:
+    """What the call at instruction `insn` of the linked program stands for: "task_struct.pid", or "" if it is none of
+    the calls that `apply_core` writes in place of what the target lacks."""
+    found = [r for r in link(program, obj).core if r.insn == insn]
+    if not found:
+        return ""
+    return _describe(Btf(obj.btf), found[0]).partition(" of ")[2].partition(" at instruction ")[0]
 
 
 def _describe(btf: Btf, relocation: CoreRelocation) -> str:

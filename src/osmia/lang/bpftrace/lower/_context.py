@@ -195,7 +195,7 @@ def _rand(p: Program, e: ast.Name) -> Value:
 
 
 def _ncpus(p: Program, e: ast.Name) -> Value:
-    if p.script.accesses is not None:
+    if p.script.options.portable:
         raise p.error("a portable object cannot know how many CPUs its machine will have", e)
     return Value(e.type, str(p.features.cpus))
 

@@ -128,8 +128,9 @@ class Program:
     def need_layout(self, t: Type) -> None:
         """Refuse what depends on a kernel struct's size or layout as a whole in an object for several kernels."""
         if self.script.accesses is not None and t.kind in ("struct", "union") and t.store.startswith("btf"):
+            what = f"{t.kind} {t.name}" if t.name else f"a {t.kind} without a name"
             raise self.f.fail(
-                f"a portable object cannot copy or count in units of {t.kind} {t.name}: kernels differ in its size",
+                f"a portable object cannot copy or count in units of {what}: kernels differ in its size",
                 "access its members, or build without --portable",
             )
 
