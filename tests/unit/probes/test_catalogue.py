@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from osmia.btf import Btf
@@ -75,7 +77,7 @@ def test_running_bpf_programs(catalogue: Catalogue) -> None:
 
 
 def test_what_needs_btf_says_so(catalogue: Catalogue) -> None:
-    for text in ("rt:sys_enter", "fentry:vfs_read", "iter:task"):
+    for text in ("rt:sys_*", "fentry:vfs_read", "iter:task"):
         with pytest.raises(NotSupported, match="BTF"):
             catalogue.match(parse_probe(text))
 
@@ -163,3 +165,20 @@ def test_listing(kernel_btf: Btf, fake_tracefs: str, fake_kallsyms: bytes) -> No
     }  # fmt: skip
     with pytest.raises(ProbeError, match="there is no provider"):
         listed("tracepoin:a:b")
+
+
+def test_a_list_of_functions_replaces_the_kernels(fake_tracefs: str, fake_kallsyms: bytes, tmp_path: Path) -> None:
+    listed = tmp_path / "functions"
+    listed.write_text("vfs_read\nmod_work [tiny]\n")
+    catalogue = Catalogue(None, fake_tracefs, fake_kallsyms, traceable=str(listed))
+    assert names(catalogue, "k:*") == ["kprobe:mod_work", "kprobe:vfs_read"]
+    assert names(catalogue, "k:weak_one") == []
+    listed.write_text("")
+    empty = Catalogue(None, fake_tracefs, fake_kallsyms, traceable=str(listed))
+    assert names(empty, "k:vfs_read") == [] and names(empty, "k:*") == []
+
+
+def test_symbols_of_any_kind(catalogue: Catalogue) -> None:
+    assert catalogue.functions.has_symbol("some_data") and catalogue.functions.has_symbol("mod_work")
+    assert catalogue.functions.has_symbol("some_dat") is False
+    assert Catalogue(None, "", b"").functions.has_symbol("some_data") is None

@@ -237,3 +237,19 @@ def test_usdt(compiled: Callable[..., Path]) -> None:
         assert [p.offset for p in points] == [file_offset(path, pc) for pc in pcs]
         arguments = blocks[0].split("Arguments: ")[1].splitlines()[0].split() if "Arguments: " in blocks[0] else []
         assert len(describe_args(catalogue, match)) == len(arguments)
+
+
+def test_flat_binaries_are_probed_by_offset_where_that_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "flat.bin"
+    path.write_bytes(b"\x90\xc3")
+    assert places(f"u:{path}:0x1", unsafe=True) == [(f"uprobe:{path}:1", [1])]
+    with pytest.raises(ProbeError, match="is no ELF file"):
+        places(f"u:{path}:0x1")
+
+
+def test_attach_points_know_the_address_in_the_file(build: Callable[..., str]) -> None:
+    path = build("prog-addresses", CODE, "-pie")
+    with Catalogue() as catalogue:
+        (match,) = catalogue.require(parse_probe(f"u:{path}:thrice"))
+        (point,) = match.attach_points("prog")
+    assert point.address == nm(path, "thrice")
