@@ -101,10 +101,11 @@ class LeakCheck:
         own = [f"fd {fd}: {to}" for fd, to in sorted(_open_files().items()) if self._files.get(fd) != to]
         own += [f"thread {thread.name}" for thread in threading.enumerate() if thread not in self._threads]
         seen: set[tuple[str, int]] = set()  # held by others at some moment: theirs, also just after they closed it
-        new: set[tuple[str, int]] = set()
+        # Ids only grow: what is made from here on is not ours.
+        new = bpf_ids() - self._bpf
         end = time.monotonic() + SETTLE_S
         while True:
-            new = bpf_ids() - self._bpf
+            new &= bpf_ids()
             if new:
                 seen |= _held_by_others()
             if not new - seen or time.monotonic() > end:

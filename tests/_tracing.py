@@ -75,10 +75,19 @@ def run(script: str, *params: object, work: Workload | None = None, **options: A
         return Outcome(done, events, maps, trace)
 
 
-def start_command(*argv: str, **options: Any) -> subprocess.Popen[str]:
+class Command(subprocess.Popen[str]):
+    """A started command; as a context manager it never outlives its block, whatever fails there."""
+
+    def __exit__(self, *exc: Any) -> None:
+        if self.poll() is None:
+            self.kill()
+        super().__exit__(*exc)
+
+
+def start_command(*argv: str, **options: Any) -> Command:
     """Start `osmia ARGV...`, the one under test, with its output on pipes."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "osmia", *argv], text=True, env={**os.environ, "PYTHONPATH": SOURCES}, **options
     )
 

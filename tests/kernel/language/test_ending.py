@@ -16,7 +16,8 @@ from _workloads import start_activity
 
 import osmia
 
-WITHIN_S = 1.0
+# A second, on a machine that has a processor for us: others may have loaded this one.
+WITHIN_S = 1.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 COUNTING = (
     'BEGIN { printf("ready\\n"); @begun = 1; } tracepoint:syscalls:sys_enter_getppid { @calls = count(); } '
     'END { printf("end\\n"); }'
