@@ -51,7 +51,7 @@ def compile_action(format: EventFormat, host: Host) -> Handler:
 
 def _printf(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     text = compile_format(format.text, format.fields)
-    probe = _probe(format, host)
+    probe = probe_of(format, host)
     printf = ev.Printf
 
     def handle(buffer: Any, offset: int) -> None:
@@ -198,7 +198,7 @@ def _fault(format: EventFormat, text: str, helper: str = "", code: int = 0) -> e
     )
 
 
-def _probe(format: EventFormat, host: Host) -> str:
+def probe_of(format: EventFormat, host: Host) -> str:
     """The probe's name where its block has one attach point; which of several it was, records do not say."""
     points = host.object.attach_points
     names = [p.name for p in points if p.source == format.probe] if format.probe >= 0 else []

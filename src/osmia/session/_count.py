@@ -29,3 +29,13 @@ def count_by_id(batch: Batch, counts: dict[int, int]) -> int:
         for format_id in set(ids):
             counts[format_id] = counts.get(format_id, 0) + ids.count(format_id)
     return batch.count
+
+
+def shared_id(data: bytes, start: int, count: int, stride: int) -> int:
+    """The format id that `count` records in a row all have; -1 where they differ (or do not lie on words)."""
+    if start % 8 or stride % 8 or len(data) % 8:
+        return -1
+    step = stride >> 3
+    ids = memoryview(data).cast("Q")[start >> 3 : (start >> 3) + (count - 1) * step + 1 : step]
+    first: int = ids[0]
+    return first if ids.tobytes() == first.to_bytes(8, "little") * count else -1

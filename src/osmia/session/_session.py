@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._actions import Handler
     from ._child import Child
     from ._names import Symbols
+    from ._rows import RowsHandler
     from ._sources import Sources
     from ._target import Link, Loaded, LoadedProgram, Reader, Target
     from ._wake import Signals
@@ -37,6 +38,9 @@ LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt", "fentry", "fexit", "iter"
 BY_PROCESS = ("uprobe", "uretprobe", "usdt", "watchpoint", "iter", "profile", "software", "hardware")
 # How often losses are looked at, and processes that have no pidfd, in seconds.
 TICK = 0.5
+# So many records at once, and the next batch gets time to grow: whoever empties the ring has the next record wake it.
+BUSY = 64
+NAP = 0.001
 # Longest time that the end of a trace spends on reading what is left, in seconds.
 PATIENCE = 0.5
 
@@ -100,6 +104,7 @@ class Session:
         self._links: list[Link] = []
         self._points: list[AttachPoint] = []  # one for each link
         self._handlers: dict[int, Handler] = {}
+        self._row_handlers: dict[int, RowsHandler | None] = {}
         self._losses: Losses | None = None
         self._child: Child | None = None
         self._signals: Signals | None = None
@@ -109,6 +114,7 @@ class Session:
         self._deadline = 0.0
         self._next_tick = 0.0
         self._over = False  # nothing more to wait for
+        self._busy = False  # records come fast
         self._deaf = False  # exit() was seen: what the ring still holds came after it
 
     # life
@@ -322,6 +328,9 @@ class Session:
             if fd >= 0:
                 waiter.register(fd, POLLIN)
         limit = TICK if timeout is None or timeout > TICK else timeout
+        if self._busy and limit >= NAP:
+            self._busy = False
+            time.sleep(NAP)
         if self._deadline:
             limit = min(limit, max(0.0, self._deadline - time.monotonic()))
         return {fd for fd, _event in waiter.poll(limit * 1000)}
@@ -347,8 +356,11 @@ class Session:
         if not self._reader:
             return 0
         batch = self._reader.drain()
+        self._busy = batch.count >= BUSY
         data, handlers = batch.data, self._handlers
         for start, count, _size, stride in batch.runs:
+            if count >= BUSY and self._handle_rows(data, start, count, stride):
+                continue
             for at in range(start, start + count * stride, stride):
                 (format_id,) = RECORD_ID(data, at)
                 handler = handlers.get(format_id) or self._new_handler(format_id)
@@ -356,6 +368,21 @@ class Session:
                 if self._deaf:
                     return batch.count
         return batch.count
+
+    def _handle_rows(self, data: bytes, start: int, count: int, stride: int) -> bool:
+        """Handle a run of records at once, if they are of one format that can be; whether they were."""
+        from ._count import shared_id
+        from ._rows import compile_rows
+
+        format_id = shared_id(data, start, count, stride)
+        if format_id not in self._row_handlers:
+            format = next((f for f in self.object.events if f.id == format_id), None)
+            self._row_handlers[format_id] = compile_rows(format, self) if format else None
+        handle = self._row_handlers[format_id]
+        if handle is None:
+            return False
+        handle(data, start, count, stride)
+        return True
 
     def drain(self) -> None:
         """Handle every record that is in the ring now.
@@ -377,8 +404,10 @@ class Session:
             if timeout:
                 self._wait(timeout)
             deadline = time.monotonic() + PATIENCE
-            while count_by_id(self._reader.drain(), counts) and time.monotonic() < deadline:
-                continue
+            taken = BUSY
+            while taken >= BUSY and time.monotonic() < deadline:
+                taken = count_by_id(self._reader.drain(), counts)
+                self._busy = self._busy or taken >= BUSY
         return counts
 
     def resume(self) -> None:
