@@ -282,3 +282,8 @@ def test_assert_is_a_macro_that_scripts_may_replace():
     own = Compilation("macro assert(a, b) { print(a); } begin { assert(1, 2); }")
     own.parse()
     assert [s.name for s in own.sources] == ["stdin", "stdin"]
+
+
+def test_the_standard_library_needs_no_files():
+    compilation = Compilation('import "stdlib"; import "stdlib/test"; begin { print(__always_true()); }')
+    assert "Integer 1" in dump(compilation.parse())

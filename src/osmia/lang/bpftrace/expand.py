@@ -27,7 +27,7 @@ MAX_COPIED = 50_000  # nodes of one probe
 MAX_MACROS = 32  # macros inside of macros
 MAX_ORIGINS = 200  # expansions whose places are kept for messages
 # Macros of the standard library -> the file that defines them (see `stdlib`).
-_STDLIB = {"assert": "stdlib/base.bt"}
+_STDLIB = {"assert": "stdlib/base.bt", "__always_true": "stdlib/test.bt"}
 _MAX_EXPANDED = MAX_HEIGHT + 40
 _PARAM = compile_pattern(r"""("(?:[^"\\]|\\.)*+"?)|\$([A-Za-z0-9_]*+)""")
 

@@ -53,6 +53,8 @@ class _Importer:
 
     def all_of(self, script: ast.Script) -> None:
         for item in script.imports:
+            if item.path == "stdlib" or item.path.startswith("stdlib/"):
+                continue  # built in: its functions and macros are there without being asked for
             base = os.path.dirname(self.sources[item.span.source].name)
             self.path(item, os.path.join(base, item.path))
 

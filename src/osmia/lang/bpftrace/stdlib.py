@@ -14,5 +14,13 @@ macro assert(cond, msg) {
 }
 """
 
+TEST = """\
+// Functions for tests.
+
+macro __always_true() {
+  (int32)1
+}
+"""
+
 # The file's name -> its text. A script that defines a macro of the same name has its own.
-FILES = {"stdlib/base.bt": BASE}
+FILES = {"stdlib/base.bt": BASE, "stdlib/test.bt": TEST}
