@@ -82,9 +82,11 @@ def _encode(variable: Variable, value: str | int | bool | bytes) -> bytes:
     least, most = (-1 << 8 * t.size - 1, (1 << 8 * t.size - 1) - 1) if t.signed else (0, (1 << 8 * t.size) - 1)
     if t.kind == "bool":
         most = 1
+    elif t.kind == "enum":  # compilers before clang 16 do not say whether one is signed
+        least, most = -1 << 8 * t.size - 1, (1 << 8 * t.size) - 1
     if not least <= number <= most:
         raise ObjectError(f"set {variable.name}: {number} is not from {least} to {most}")
-    return number.to_bytes(t.size, "little", signed=t.signed)
+    return (number & (1 << 8 * t.size) - 1).to_bytes(t.size, "little")
 
 
 def _number(variable: Variable, value: str | int | bool) -> int:

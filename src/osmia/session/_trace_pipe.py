@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Documentation/trace/ftrace.rst: task-pid, tgid where that option is on, CPU, flags, time, function, text.
-_LINE = r"\s*(.+)-(\d+)\s+(?:\(\s*[-\d]+\)\s+)?\[(\d+)\]\s+(\S+)\s+([\d.]+): ([^\s:]+): ?(.*)"
+_LINE = r"\s*(.+?)-(\d+)\s+(?:\(\s*[-\d]+\)\s+)?\[(\d+)\]\s+(\S+)\s+([\d.]+): ([^\s:]+): ?(.*)"
 _LOST = r"CPU:(\d+) \[LOST (?:(\d+) )?EVENTS\]"
 _CHUNK, _MOST = 1 << 16, 1 << 22
 
