@@ -14,6 +14,7 @@ from .objects import Cache, cache_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .objects import Object
@@ -22,21 +23,29 @@ if TYPE_CHECKING:
 DEPENDS = "depends."
 
 
-def compile_cached(script: str, *, cache: bool = True, **options: Any) -> Object:
-    """`osmia.lang.bpftrace.compile_script(script, **options)`, or what it gave the last time."""
+def compile_cached(
+    script: str, *, cache: bool = True, warn: Callable[[str], None] | None = None, **options: Any
+) -> Object:
+    """`osmia.lang.bpftrace.compile_script(script, **options)`, or what it gave the last time.
+
+    `warn` is told why the cache cannot be used; compiling goes on without it.
+    """
     if not cache:
         return _compile(script, options)
     try:
         store = Cache.open()
-    except CacheError:
-        # A cache that others can write to is not used; `osmia doctor` says so.
+    except CacheError as error:
+        if warn:
+            warn(f"{error.message}; going on without ({error.hint})")
         return _compile(script, options)
     with store:
         key = _key(script, options)
         obj = store.get(key)
         if obj is None or not _fresh(obj):
             obj = _compile(script, options)
-            store.put(key, _with_dependencies(obj))
+            if not store.put(key, _with_dependencies(obj)) and warn:
+                warn(f"write cache {store.path}: it cannot be written; going on without (make it writable, or set "
+                     "OSMIA_CACHE_DIR)")  # fmt: skip
         return obj
 
 

@@ -202,4 +202,8 @@ class CacheError(OsmiaError):
 
 
 class UsageError(OsmiaError):
-    """A command line or an argument of a function is wrong."""
+    """A command line or an argument of a function is wrong. `as_bpftrace` is how bpftrace says it, or empty."""
+
+    def __init__(self, message: str, *, hint: str = "", as_bpftrace: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.as_bpftrace = as_bpftrace

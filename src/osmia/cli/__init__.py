@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ._output import Closed, complain
+from ._output import Closed, Output, complain, occupy_standard_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         import gc
 
         gc.set_threshold(100_000)
+        occupy_standard_files()
+        # Python's own would complain at exit of what it could not write, after we have said so.
+        sys.stdout = out = Output(1, "full")
+    else:
+        out = None
     try:
-        return dispatch(words)
+        status = dispatch(words)
+        if out is not None:
+            out.flush(force=True)
+        return status
     except Closed:
         return PIPE
     except KeyboardInterrupt:
@@ -98,10 +106,14 @@ def report(error: Exception, words: list[str]) -> int:
     head, hint = ("ERROR: ", "HINT: ") if drop_in else ("osmia: ", "hint: ")
     if isinstance(error, SourceError):
         complain(error.message + "\n")
+        if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):
+            what = "read kernel types: this kernel has no BTF, so its structs and functions have no types here"
+            complain(f"{head}{what}\n{hint}osmia doctor shows what works without, and what to do\n")
     elif isinstance(error, OsmiaError):
         if drop_in and isinstance(error, (AttachError, NotSupported)) and error.probe:
             complain(f"{head}Unable to attach probe: {error.probe}\n")
-        complain(f"{head}{error.message}\n" + (f"{hint}{error.hint}\n" if error.hint else ""))
+        told = drop_in and isinstance(error, UsageError) and error.as_bpftrace
+        complain(f"{head}{told or error.message}\n" + (f"{hint}{error.hint}\n" if error.hint and not told else ""))
         log = getattr(error, "log", "")
         if log and ("-v" in words or "--verbose" in words):
             complain(log + "\n")

@@ -1,4 +1,4 @@
-"""`osmia doctor`: what this kernel and this user can do."""
+"""`osmia doctor`: what this kernel and this user can do, and the command that helps where they cannot."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..kernel import Answer, Report
+    from ..kernel import Answer, Check, Report
+    from ._doctor_probes import Trial
 
 OPTIONS = (
     Option(("-o", "--output"), "format of the output", "FORMAT", ("text", "json")),
+    Option(("--features",), "list program types, map types and helpers by program type instead"),
     Option(("-h", "--help"), "show this"),
 )
-# Rows that bpftrace --info prints, and the features that answer them.
 # Rows of `bpftrace --info`: its name, and the feature of the kernel that answers it.
 INFO = (
     (
@@ -49,6 +50,17 @@ INFO = (
     ),
 )
 MARKS = {"ok": " ok ", "warn": "warn", "fail": "FAIL"}
+# What the main job, a script on a tracepoint, needs of the probe types.
+MAIN = ("begin", "tracepoint")
+# Kernel options without which a feature is not there, whatever the version.
+OPTIONS_OF = {
+    "fentry": "CONFIG_FUNCTION_TRACER=y, CONFIG_DYNAMIC_FTRACE=y", "kprobe_pmu": "CONFIG_KPROBE_EVENTS=y",
+    "kprobe_multi": "CONFIG_FPROBE=y", "kprobe_session": "CONFIG_FPROBE=y", "uprobe_pmu": "CONFIG_UPROBE_EVENTS=y",
+    "lsm_attach": "CONFIG_BPF_LSM=y, and bpf in lsm= at boot", "program_lsm": "CONFIG_BPF_LSM=y",
+    "hardware_events": "a PMU; virtual machines often have none", "program_lirc_mode2": "CONFIG_BPF_LIRC_MODE2=y",
+    "tracefs": "CONFIG_TRACING=y", "kernel_btf": "CONFIG_DEBUG_INFO_BTF=y", "tcx": "CONFIG_NET_CLS_ACT=y",
+    "breakpoints": "CONFIG_HAVE_HW_BREAKPOINT, and free debug registers", "program_ext": "a program to replace",
+}  # fmt: skip
 
 
 def usage() -> str:
@@ -57,6 +69,8 @@ def usage() -> str:
 Say what this kernel supports, what this user may do, and what is missing, with the command that helps.
 
 {help_lines(OPTIONS)}
+
+Exit status: 0 when a script on a tracepoint would run, else 1.
 """
 
 
@@ -65,21 +79,40 @@ def run(argv: Sequence[str]) -> int:
     if args.has("help"):
         sys.stdout.write(usage())
         return 0
+    as_json = args.text("output", "text") == "json"
+    if args.has("features"):
+        from ._doctor_features import features_json, features_text
+
+        sys.stdout.write(features_json() if as_json else features_text())
+        return 0
     from ..kernel import report
+    from ._doctor_host import cache_check, llvm_check
+    from ._doctor_probes import try_probes
 
     found = report()
-    as_json = args.text("output", "text") == "json"
-    sys.stdout.write(report_json(found) if as_json else report_text(found))
-    return 1 if any(check.state == "fail" for check in found.checks) else 0
+    checks = [*found.checks, llvm_check(), cache_check()]
+    trials = try_probes()
+    works = all(t.works for t in trials if t.name in MAIN) and not any(
+        c.state == "fail" for c in checks if c.name in ("kernel", "LLVM")
+    )
+    make = report_json if as_json else report_text
+    sys.stdout.write(make(found, checks, trials, works))
+    return 0 if works else 1
 
 
-def report_text(found: Report) -> str:
-    """Checks with what helps, then features by kind, those that lack with the version that has them."""
-    lines = [f"Linux {found.release} on {found.machine}", ""]
-    for check in found.checks:
+def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial], works: bool) -> str:
+    """Checks with what helps, probe types as tried, features by kind; those that lack with the reason."""
+    lines = [f"osmia {__version__} on Linux {found.release}, {found.machine}", ""]
+    for check in checks:
         lines.append(f"[{MARKS[check.state]}] {check.name}: {check.value}".rstrip())
         if check.state != "ok":
-            lines += [f"       {text}" for text in (check.meaning, check.fix and f"run: {check.fix}") if text]
+            lines += [f"       {text}" for text in (check.meaning, _to_do(check.fix)) if text]
+    lines += ["", "probe types, each attached once:"]
+    lines += _wrapped([t.name for t in trials if t.works])
+    for problem in dict.fromkeys(t.problem for t in trials if not t.works):
+        same = [t for t in trials if t.problem == problem]
+        lines.append(f"  not {', '.join(t.name for t in same)}: {problem}")
+        lines += [f"      {_to_do(same[0].fix)}"] if same[0].fix else []
     kinds: dict[str, list[Answer]] = {}
     for answer in found.features:
         kinds.setdefault(answer.feature.kind, []).append(answer)
@@ -89,8 +122,28 @@ def report_text(found: Report) -> str:
         for answer in answers:
             if not answer.supported:
                 feature = answer.feature
-                lines.append(f"  {answer.text}: {feature.name} (Linux {feature.since}; {feature.why})")
+                lines.append(f"  {answer.text}: {feature.name}, for {feature.why}: {reason(answer)}")
+    lines += ["", "Scripts on tracepoints work here." if works else "Scripts on tracepoints do not work here."]
     return "\n".join(lines) + "\n"
+
+
+def _to_do(fix: str) -> str:
+    """A command is shown as one."""
+    return f"run: {fix}" if fix.startswith(("sudo ", "pip ", "chmod ")) else fix
+
+
+def reason(answer: Answer) -> str:
+    """Why a feature is not supported, or cannot be told."""
+    from ..syscalls import effective_capabilities, kernel_version
+
+    feature = answer.feature
+    if answer.supported is None:
+        missing = [c for c in ("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN") if c not in effective_capabilities()]
+        return f"asking takes {', '.join(missing)}" if missing else "the kernel's answer is not clear"
+    since = tuple(map(int, feature.since.split(".")))
+    if kernel_version()[: len(since)] < since:
+        return f"it is in Linux {feature.since} and newer"
+    return f"it needs {OPTIONS_OF.get(feature.name, 'another configuration of this kernel')} (Linux {feature.since})"
 
 
 def _wrapped(names: list[str]) -> list[str]:
@@ -99,15 +152,31 @@ def _wrapped(names: list[str]) -> list[str]:
     return wrap(" ".join(names), 110, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
 
 
-def report_json(found: Report) -> str:
+def report_json(found: Report, checks: Sequence[Check], trials: Sequence[Trial], works: bool) -> str:
+    """The same as one JSON object: checks in order, probes and features by name."""
     import json
 
     features = {
-        a.feature.name: {"kind": a.feature.kind, "supported": a.supported, "since": a.feature.since}
+        a.feature.name: {
+            "kind": a.feature.kind,
+            "supported": a.supported,
+            "since": a.feature.since,
+            "why": a.feature.why,
+            "reason": "" if a.supported else reason(a),
+        }
         for a in found.features
     }
-    checks = [{name: getattr(check, name) for name in check._fields} for check in found.checks]
-    whole = {"release": found.release, "machine": found.machine, "checks": checks, "features": features}
+    whole = {
+        "version": __version__,
+        "release": found.release,
+        "machine": found.machine,
+        "tracepoint_scripts": works,
+        "checks": [{name: getattr(check, name) for name in check._fields} for check in checks],
+        "probes": {
+            t.name: {"works": t.works, "problem": t.problem, "fix": t.fix, "capability": t.capability} for t in trials
+        },
+        "features": features,
+    }
     return json.dumps(whole, indent=1) + "\n"
 
 

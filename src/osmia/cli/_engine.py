@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..session import Event
 
 SIGINT, SIGTERM = 2, 15
+LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
+# Scripts are some kilobytes. One that is all probes takes 100 s a 10 MB, and fails in the end.
+SCRIPT_LIMIT = 1 << 20
 # Set by bpftrace's test engine: this very line on stdout says that probes are attached.
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 
@@ -123,7 +126,7 @@ def _open_output(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError as e:
-        raise UsageError(f'Failed to open output file: "{path}": {os.strerror(e.errno or 0)}') from None
+        raise UsageError(f"open output file {path}: {os.strerror(e.errno or 0).lower()}") from None
 
 
 def _filtered(obj: Object, pattern: str) -> Object:
@@ -141,23 +144,45 @@ def _filtered(obj: Object, pattern: str) -> Object:
 
 def parse_pid(text: str) -> int:
     """A process number; raises `UsageError`."""
-    if not text[:1].isdigit():
-        raise UsageError(f"Failed to parse pid: invalid integer: {text}")
-    if not text.isdigit():
-        raise UsageError(f"Failed to parse pid: invalid trailing bytes: {text}")
-    pid = int(text)
-    if pid > 0x400000:
-        raise UsageError(f"Pid out of range: {pid}")
+    if not text.isascii() or not text.isdigit():
+        kind = "trailing bytes" if "0" <= text[:1] <= "9" else "integer"
+        raise UsageError(
+            f"read option --pid: {text!r} is not a process number",
+            hint="pgrep -x NAME finds it",
+            as_bpftrace=f"Failed to parse pid: invalid {kind}: {text}",
+        )
+    pid = int(text) if len(text) < 20 else LAST_PID + 1
+    if not 0 < pid <= LAST_PID:
+        raise UsageError(
+            f"read option --pid: {text} is out of range",
+            hint=f"process numbers are 1 to {LAST_PID}",
+            as_bpftrace=f"Pid out of range: {text}",
+        )
     return pid
 
 
 def read_script(path: str) -> str:
-    """A script's text, from stdin for "-". Raises `UsageError`."""
+    """A script's text, from stdin for "-". Raises `UsageError` for what cannot be read, and for what is no text."""
+    shown = "standard input" if path == "-" else path
     try:
         with open(0 if path == "-" else path, encoding="utf-8", errors="surrogateescape", closefd=path != "-") as f:
-            return f.read()
-    except OSError as e:
-        raise UsageError(f"failed to open file '{path}': {os.strerror(e.errno or 0)}") from None
+            text = f.read(SCRIPT_LIMIT + 1)
+    except (OSError, ValueError) as e:
+        cause = getattr(e, "strerror", "") or str(e)
+        raise UsageError(
+            f"read script {shown}: {cause.lower()}",
+            hint="give a file, - for standard input, or -e 'script'",
+            as_bpftrace=f"failed to open file '{path}': {cause}",
+        ) from None
+    if "\0" in text:
+        hint = (
+            "a compiled object is started by osmia run" if text.startswith("\x7fELF") else "give its source, in UTF-8"
+        )
+        raise UsageError(f"read script {shown}: it is binary, not text", hint=hint)
+    if len(text) > SCRIPT_LIMIT:
+        limit = f"{SCRIPT_LIMIT >> 20} MiB"
+        raise UsageError(f"read script {shown}: it is longer than {limit}", hint="split it into several")
+    return text.removeprefix("\ufeff")
 
 
 def split_parameters(words: list[str]) -> tuple[tuple[str, ...], dict[str, str | bool]]:

@@ -22,6 +22,12 @@ OPTIONS = (
     Option(("-h", "--help"), "show this"),
 )
 
+# Providers, by all their names, that tracefs, kallsyms and files are enough to list.
+_UNTYPED = (
+    "tracepoint", "t", "kprobe", "k", "kretprobe", "kr", "uprobe", "u", "uretprobe", "ur", "usdt", "U", "software", "s",
+    "hardware", "h", "interval", "i", "profile", "p", "self", "begin", "end",
+)  # fmt: skip
+
 
 def usage() -> str:
     return f"""usage: osmia list [OPTION]... [PATTERN]
@@ -50,15 +56,16 @@ def run(argv: Sequence[str]) -> int:
 def show(pattern: str, args: Parsed) -> int:
     """Print what matches, one probe a line; status 1 when nothing does."""
     from ..btf import load_kernel_btf
-    from ..errors import BtfError
+    from ..errors import BtfError, OsmiaError
     from ..probes import Catalogue, list_probes
 
     pid = parse_pid(args.text("pid")) if args.has("pid") else 0
-    btf: Btf | None
+    btf: Btf | None = None
+    skipped: list[OsmiaError] = []
     try:
         btf = load_kernel_btf()
-    except BtfError:
-        btf = None  # a kernel without BTF: what tracefs and files say is listed all the same
+    except BtfError as error:
+        skipped.append(error)  # what tracefs and files say is listed all the same
     out = Output(1, "full")
     found = False
     probes = []
@@ -71,11 +78,22 @@ def show(pattern: str, args: Parsed) -> int:
             probes.append(part)
     if probes:
         with Catalogue(btf, pid=pid, debug_dirs=args.directories("debuginfo")) as catalogue:
-            for line in list_probes(catalogue, ",".join(probes), verbose=args.has("verbose")):
+            for line in list_probes(catalogue, ",".join(probes), verbose=args.has("verbose"), skipped=skipped):
                 out.write(line + "\n")
                 found = True
     out.flush(force=True)
+    if btf is None and probes and all(map(_without_types, probes)):
+        del skipped[0]
+    if skipped and not found:
+        raise skipped[0]
+    for problem in skipped:
+        complain(f"WARNING: {problem.message}; not all probes are listed ({problem.hint})\n")
     return 0 if found else 1
+
+
+def _without_types(pattern: str) -> bool:
+    """Whether a pattern names a provider that is listed without the kernel's types."""
+    return pattern.strip().partition(":")[0] in _UNTYPED
 
 
 def type_text(btf: Btf, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 LINE_LIMIT, FULL_LIMIT = 4096, 65536
+EBADF = 9
 
 
 class Closed(Exception):
@@ -40,6 +41,13 @@ class Output:
                 data = data[os.write(self.fd, data) :]
         except BrokenPipeError:
             raise Closed from None
+        except OSError as error:
+            from ..errors import OsmiaError
+
+            cause, hint = (error.strerror or str(error)).lower(), ""
+            if error.errno == EBADF:
+                cause, hint = "it is closed", "run it with an open standard output: >/dev/null"
+            raise OsmiaError(f"write output: {cause}", hint=hint) from None
 
 
 class Errors:
@@ -51,6 +59,18 @@ class Errors:
     def write(self, text: str) -> None:
         self._before.flush(force=True)
         complain(text)
+
+
+def occupy_standard_files() -> None:
+    """Put something on descriptors 0 to 2 that are closed, so that no file opened later is taken for one of them.
+
+    What stands there fails as a closed one would: it cannot be written, or for standard input not be read.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open("/dev/null", os.O_RDONLY if fd else os.O_WRONLY)
 
 
 def complain(text: str) -> None:

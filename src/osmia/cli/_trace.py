@@ -8,6 +8,7 @@ from .._data import Data
 from ..errors import UsageError
 from ._engine import RunOptions, parse_pid, read_script, run_object, split_parameters
 from ._options import Option, Parsed, help_lines, parse
+from ._output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def compile_and_run(source: Script, args: Parsed, options: RunOptions) -> int:
     obj = compile_cached(
         source.text,
         cache=not args.has("no_cache"),
+        warn=(lambda text: complain(f"WARNING: {text}\n")) if options.warnings else None,
         name=source.name,
         params=source.params,
         options=source.named,

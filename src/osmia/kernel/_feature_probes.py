@@ -78,8 +78,10 @@ def helper(type: int, id: int) -> bool | None:
     """Whether the verifier lets programs of `type` call helper `id`; that the arguments are wrong does not matter."""
     attach_type = _ATTACH.get(type, 0)
     btf_id = 0
-    if type == _TRACING:
-        attach_type, btf_id = 24, _btf_id("vfs_getattr") or 0
+    if type in (_TRACING, _LSM):
+        # Of what they can be attached to, iterators ask least of the kernel; LSM programs have but one way.
+        attach_type, function = (27, "bpf_lsm_file_open") if type == _LSM else (28, "bpf_iter_task")
+        btf_id = _btf_id(function) or 0
     fd, log = _try(type, _ins(0x85, imm=id) + _RETURN_0, attach_type=attach_type, btf_id=btf_id)
     if fd >= 0:
         os.close(fd)
@@ -96,6 +98,7 @@ _SHAPES: dict[int, tuple[int, int, int, int]] = {
     31: (0, 0, 4096, 0), 32: (4, 4, 0, 1), 33: (0, 0, 1, 1 << 10),
 }  # fmt: skip
 _LOCAL_STORAGE = (24, 28, 29, 32)
+_STRUCT_OPS_MAP = 26
 # BTF with one type, a signed 32-bit integer "int"; local storage maps are not created without types
 _INT_BTF = pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 16, 16, 5) + pack("<IIII", 1, 1 << 24, 4, 1 << 24 | 32) + b"\0int\0"
 
@@ -112,7 +115,7 @@ def map_type(type: int) -> bool | None:
         types = int(bool(btf))
         fd = syscalls.map_create(
             type=type, key_size=key, value_size=value, max_entries=entries, flags=flags, inner_map_fd=inner,
-            btf_fd=btf, key_type=types, value_type=types,
+            btf_fd=btf, key_type=types, value_type=types, vmlinux_value_type=int(type == _STRUCT_OPS_MAP),
         )  # fmt: skip
     finally:
         for held in (inner, btf):
@@ -121,6 +124,8 @@ def map_type(type: int) -> bool | None:
     if fd >= 0:
         os.close(fd)
         return True
+    if type == _STRUCT_OPS_MAP and fd == -524:
+        return True  # type 1 of the kernel's BTF is no struct_ops, and it looked
     return False if fd == -22 else None
 
 

@@ -99,6 +99,7 @@ MAP_TYPES: dict[int, tuple[str, str, str]] = {
     23: ("stack", "4.20", "f1a2e44a3aec"),
     24: ("sk_storage", "5.2", "6ac99e8f23d4"),
     25: ("devmap_hash", "5.4", "6f9d451ab1a3"),
+    26: ("struct_ops", "5.6", "85d33df357b6"),
     27: ("ringbuf", "5.8", "457f44363a88"),
     28: ("inode_storage", "5.10", "8ea636848aca"),
     29: ("task_storage", "5.11", "4cf1bc1f1045"),

@@ -138,27 +138,35 @@ def create_map(spec: MapSpec, btf_fd: int, entries: int = 0) -> Map:
 def _map_error(spec: MapSpec, max_entries: int, errno: int) -> KernelError | NotSupported:
     if errno in (1, 13):
         return syscalls.explain("bpf(BPF_MAP_CREATE)", errno, spec.name)
+    # Scripts call it @name; ELF and the kernel take no such letter.
+    of_script = spec.name.startswith("AT_")
+    name = "@" + spec.name[3:] if of_script else spec.name
+    smaller = f"lower the config max_map_keys, or declare its size: let {name} = hash(1000)"
     if errno == 22:
         from ._features import map_type_support
 
         lacking = map_type_support(spec.type)
         if lacking:
             return NotSupported(
-                f"create map {spec.name}: this kernel has no maps of type {lacking[0]}",
+                f"create map {name}: this kernel has no maps of type {lacking[0]}",
                 feature=lacking[0],
                 since=lacking[1],
             )
     reasons = {
-        7: ("too large", "make max_entries or the value smaller"),
-        12: ("not enough memory", "make max_entries smaller, or raise the memory limit of the cgroup"),
+        7: (f"{max_entries} entries are too many", smaller if of_script else "make max_entries or the value smaller"),
+        12: (
+            f"not enough memory for {max_entries} entries",
+            smaller if of_script else "make max_entries smaller, or raise the memory limit of the cgroup",
+        ),
+        24: ("too many open files", "raise the limit: ulimit -n 65536"),
         22: (
             f"the kernel refuses type {spec.type}, key {spec.key_size}, value {spec.value_size}, "
             f"{max_entries} entries, flags {spec.flags:#x}",
             "a ring buffer's size must be a power of two and a multiple of the page size; a stack's keys have size 0",
         ),
     }
-    cause, hint = reasons.get(errno, (f"errno {errno}", ""))
-    return MapError(f"create map {spec.name}: {cause}", errno=errno, operation="bpf(BPF_MAP_CREATE)", hint=hint)
+    cause, hint = reasons.get(errno, (os.strerror(errno).lower(), ""))
+    return MapError(f"create map {name}: {cause}", errno=errno, operation="bpf(BPF_MAP_CREATE)", hint=hint)
 
 
 def fill_map(spec: MapSpec, target: Map, contents: bytes | None) -> None:

@@ -9,6 +9,10 @@ from .._data import Data
 from ..errors import KernelError
 from ._features import FEATURES, Answer, probe_feature
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Check(Data):
     """One line: `state` is "ok", "warn" or "fail"; `fix` is a command that helps, or empty."""
@@ -29,17 +33,32 @@ class Report(Data):
     features: tuple[Answer, ...] = ()
 
 
-# capability: what does not work without it
-_CAPABILITIES = {
-    "CAP_BPF": "loading programs, creating maps",
-    "CAP_PERFMON": "attaching to tracepoints, kprobes, uprobes and perf events; reading kernel memory",
-    "CAP_NET_ADMIN": "XDP, tc and cgroup programs",
-    "CAP_SYS_ADMIN": "uprobes, listing what others loaded, run statistics, mounting tracefs",
-    "CAP_SYS_PTRACE": "symbols of other users' processes",
-    "CAP_SYSLOG": "kernel addresses as names (kptr_restrict)",
-    "CAP_DAC_READ_SEARCH": "reading tracefs when it is not yours",
-    "CAP_SYS_RESOURCE": "raising the memory limit before Linux 5.11",
+# capability: what does not work without it, and whether that matters here
+_CAPABILITIES: dict[str, tuple[str, Callable[[], bool]]] = {
+    "CAP_BPF": ("loading programs, creating maps", lambda: True),
+    "CAP_PERFMON": ("reading kernel memory; perf events", lambda: True),
+    "CAP_NET_ADMIN": ("XDP, tc and cgroup programs", lambda: True),
+    "CAP_SYS_ADMIN": ("uprobes, listing what others loaded, run statistics, mounting tracefs", lambda: True),
+    "CAP_SYS_PTRACE": ("symbols of other users' processes", lambda: True),
+    "CAP_SYSLOG": ("kernel addresses as names", lambda: not _addresses_shown(False)),
+    "CAP_DAC_READ_SEARCH": ("reading tracefs, which is root's", lambda: not _tracefs_readable()),
+    "CAP_SYS_RESOURCE": ("maps beyond the memory limit", lambda: syscalls.kernel_version() < (5, 11, 0)),
 }
+
+
+def _addresses_shown(privileged: bool) -> bool:
+    """Whether /proc/kallsyms shows addresses to a process with or without CAP_SYSLOG (kallsyms_show_value)."""
+    restrict, paranoid = syscalls.sysctl("kernel.kptr_restrict"), syscalls.sysctl("kernel.perf_event_paranoid")
+    if restrict == 0 and paranoid is not None and paranoid <= 1:
+        return True
+    return privileged and restrict in (0, 1)
+
+
+def _tracefs_readable() -> bool:
+    try:
+        return os.access(syscalls.tracefs() + "/events", os.R_OK | os.X_OK)
+    except KernelError as error:
+        return error.errno != 13
 
 
 def report(features: bool = True) -> Report:
@@ -53,38 +72,37 @@ def report(features: bool = True) -> Report:
 def _version() -> Check:
     version = ".".join(map(str, syscalls.kernel_version()))
     if syscalls.kernel_version() < (5, 4, 0):
-        return Check("kernel", "fail", version, "Osmia needs Linux 5.4 or newer")
+        return Check("kernel", "fail", version, "Osmia needs Linux 5.4 or newer", "uname -r; boot a newer kernel")
     return Check("kernel", "ok", version)
 
 
 def _btf() -> Check:
     path = "/sys/kernel/btf/vmlinux"
+    lost = "scripts cannot use kernel types: no fentry, no iter, no fields of kernel structs"
     if os.access(path, os.R_OK):
         return Check("kernel BTF", "ok", f"{os.stat(path).st_size} bytes")
     if os.path.exists(path):
-        return Check("kernel BTF", "fail", "not readable", "field offsets cannot be found", f"sudo chmod a+r {path}")
-    return Check("kernel BTF", "fail", "missing", "the kernel was built without CONFIG_DEBUG_INFO_BTF=y")
+        return Check("kernel BTF", "warn", "not readable", lost, f"sudo chmod a+r {path}")
+    return Check("kernel BTF", "warn", "missing", lost, "boot a kernel that was built with CONFIG_DEBUG_INFO_BTF=y")
 
 
 def _tracefs() -> Check:
+    name = "tracefs"
     try:
         path = syscalls.tracefs()
     except KernelError as error:
-        return Check(
-            "tracefs",
-            "fail",
-            str(error),
-            "tracepoints cannot be attached",
-            "sudo mount -t tracefs nodev /sys/kernel/tracing",
-        )
+        return Check(name, "fail", error.message.partition(": ")[2], "tracepoints cannot be attached", error.hint)
     if path.startswith("/proc/"):
-        return Check("tracefs", "ok", "not mounted; a private mount is used")
-    return Check("tracefs", "ok", path)
+        return Check(name, "ok", "not mounted; a private mount is used")
+    return Check(name, "ok", path)
 
 
 def _bpffs() -> Check:
-    with open("/proc/self/mounts") as file:
-        mounts = [line.split()[1] for line in file if line.split()[2] == "bpf"]
+    try:
+        with open("/proc/self/mounts") as file:
+            mounts = [line.split()[1] for line in file if line.split()[2] == "bpf"]
+    except OSError:
+        return Check("bpffs", "warn", "/proc is not mounted", "only pinning needs it", "sudo mount -t proc proc /proc")
     if mounts:
         return Check("bpffs", "ok", mounts[0])
     return Check("bpffs", "warn", "not mounted", "only pinning needs it", "sudo mount -t bpf bpffs /sys/fs/bpf")
@@ -92,9 +110,11 @@ def _bpffs() -> Check:
 
 def _capabilities() -> list[Check]:
     checks = []
-    for name, use in _CAPABILITIES.items():
+    for name, (use, matters) in _CAPABILITIES.items():
         if syscalls.has_capability(name):
             checks.append(Check(name, "ok", "held"))
+        elif not matters():
+            checks.append(Check(name, "ok", "missing, but not needed here"))
         else:
             state = "fail" if name in ("CAP_BPF", "CAP_PERFMON") else "warn"
             checks.append(Check(name, state, "missing", f"without it: no {use}", syscalls.grant_command(name)))
@@ -102,35 +122,33 @@ def _capabilities() -> list[Check]:
 
 
 def _sysctls() -> list[Check]:
-    checks = []
     value = syscalls.sysctl("kernel.unprivileged_bpf_disabled")
-    checks.append(
-        Check("unprivileged_bpf_disabled", "ok", str(value), {0: "anyone may load socket filters"}.get(value or 0, ""))
-    )
+    checks = [
+        Check("unprivileged_bpf_disabled", "ok", _shown(value), "" if value else "anyone may load socket filters")
+    ]
     value = syscalls.sysctl("kernel.perf_event_paranoid")
-    privileged = syscalls.has_capability("CAP_PERFMON")
-    if value is not None and value > 1 and not privileged:
-        checks.append(
-            Check("perf_event_paranoid", "warn", str(value), "no kernel events without CAP_PERFMON",
-                  "sudo sysctl kernel.perf_event_paranoid=1")
-        )  # fmt: skip
+    if value is not None and value > 1 and not syscalls.has_capability("CAP_PERFMON"):
+        meaning, fix = "no kernel events without CAP_PERFMON", "sudo sysctl kernel.perf_event_paranoid=1"
+        checks.append(Check("perf_event_paranoid", "warn", str(value), meaning, fix))
     else:
-        checks.append(Check("perf_event_paranoid", "ok", str(value)))
+        checks.append(Check("perf_event_paranoid", "ok", _shown(value)))
     value = syscalls.sysctl("kernel.kptr_restrict")
-    if value == 2 or (value == 1 and not syscalls.has_capability("CAP_SYSLOG")):
-        checks.append(
-            Check("kptr_restrict", "warn", str(value), "kernel addresses cannot be turned into names",
-                  "sudo sysctl kernel.kptr_restrict=1")
-        )  # fmt: skip
-    else:
-        checks.append(Check("kptr_restrict", "ok", str(value)))
-    return checks
+    privileged = syscalls.has_capability("CAP_SYSLOG")
+    if _addresses_shown(privileged) or value is None:
+        return [*checks, Check("kptr_restrict", "ok", _shown(value))]
+    fix = "sudo sysctl kernel.kptr_restrict=1" if privileged else syscalls.grant_command("CAP_SYSLOG")
+    return [*checks, Check("kptr_restrict", "warn", str(value), "kernel addresses cannot be turned into names", fix)]
+
+
+def _shown(value: int | None) -> str:
+    return "not on this kernel" if value is None else str(value)
 
 
 def _lockdown() -> Check:
     mode = syscalls.lockdown()
     if mode == "confidentiality":
-        return Check("lockdown", "fail", mode, "programs may not read kernel memory", "boot with lockdown=integrity")
+        meaning = "programs may not read kernel memory: it comes from secure boot, or lockdown= at boot"
+        return Check("lockdown", "fail", mode, meaning, "boot with lockdown=integrity")
     return Check("lockdown", "ok", mode or "none")
 
 

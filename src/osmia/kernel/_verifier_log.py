@@ -127,6 +127,8 @@ def place(log: str, linked: LinkedProgram | None) -> tuple[str, int, str]:
 # enum bpf_prog_type: what needs CAP_NET_ADMIN, and what needs CAP_PERFMON, beside CAP_BPF (is_net_admin_prog_type)
 _NET = (1, 3, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 21, 22, 23, 25, 30, 32)
 _PERF = (2, 5, 7, 17, 24, 26, 28, 29)
+_FUNCTION = (24, 25, 26, 27)  # BPF_TRACE_FENTRY, _FEXIT, BPF_MODIFY_RETURN, BPF_LSM_MAC
+_TRACING = ("CAP_BPF", "CAP_PERFMON")
 
 
 def load_error(spec: ProgramSpec, linked: LinkedProgram | None, errno: int, log: str) -> KernelError | NotSupported:
@@ -156,6 +158,14 @@ def _not_the_verifier(spec: ProgramSpec, errno: int) -> KernelError | NotSupport
     operation = "bpf(BPF_PROG_LOAD)"
     if errno in (1, 13):
         missing = "CAP_BPF"
+        if spec.type in (26, 29) and spec.attach_type in _FUNCTION and all(map(syscalls.has_capability, _TRACING)):
+            # What is asked for is held, so it is not that: kernels without function tracing say EPERM here.
+            return NotSupported(
+                f"load {spec.name}: this kernel does not let programs attach to its functions",
+                feature="lsm" if spec.type == 29 else "fentry",
+                since="5.7" if spec.type == 29 else "5.5",
+                hint="it was built without CONFIG_FUNCTION_TRACER or CONFIG_DYNAMIC_FTRACE; use a tracepoint or uprobe",
+            )
         if syscalls.has_capability("CAP_BPF"):
             missing = "CAP_NET_ADMIN" if spec.type in _NET else "CAP_PERFMON"
         return syscalls.explain(operation, errno, spec.name, missing)

@@ -25,6 +25,15 @@ _RAW = "btf_trace_"
 _ITER = "bpf_iter__"
 
 
+def _no_btf(spec: ProbeSpec, since: str) -> NotSupported:
+    return NotSupported(
+        f"match {spec.text}: the kernel's types (BTF) are not available",
+        feature="BTF",
+        since=since,
+        hint="boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, or use a tracepoint; osmia doctor shows what works",
+    )
+
+
 class Catalogue:
     """The probes of this machine. `btf` are the running kernel's types (None: what needs BTF is not found).
 
@@ -200,9 +209,9 @@ class Catalogue:
 
     def _rawtracepoint(self, spec: ProbeSpec) -> list[Match]:
         if self.btf is None:
-            raise NotSupported(
-                "match rawtracepoint: the kernel's BTF is not available", feature="BTF", hint="use a tracepoint instead"
-            )
+            if spec.is_pattern:
+                raise _no_btf(spec, "4.17")
+            return [_found(spec, spec.target or "vmlinux", spec.function)]  # the kernel looks it up when it is attached
         module = spec.target or "*"
         in_module, event = matcher(module), matcher(spec.function)
         exact = None if has_wildcard(spec.function) else self.btf.find(_RAW + spec.function, KIND_TYPEDEF)
@@ -213,7 +222,7 @@ class Catalogue:
 
     def _iter(self, spec: ProbeSpec) -> list[Match]:
         if self.btf is None:
-            raise NotSupported("match iter: the kernel's BTF is not available", feature="BTF", since="5.8")
+            raise _no_btf(spec, "5.8")
         name = spec.function
         if self.btf.find(_ITER + name, KIND_STRUCT) is not None or name in self.iterators():
             return [_found(spec, "", name)]
@@ -268,7 +277,7 @@ class Catalogue:
             name = matcher(spec.function)
             return [_found(spec, "bpf", program) for program in self.bpf_programs() if name(program)]
         if self.btf is None:
-            raise NotSupported(f"match {spec.provider}: the kernel's BTF is not available", feature="BTF", since="5.5")
+            raise _no_btf(spec, "5.5")
         self._check_module(spec)
         if not spec.is_pattern:
             return self._fentry_exact(spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ElfError, OsmiaError, ProbeError, SymbolError
+from ..errors import ElfError, KernelError, OsmiaError, ProbeError, SymbolError
 from ._args import Arg, describe_args
 from ._catalogue import Catalogue
 from ._files import resolve_files
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
     Row = tuple[str, str, str, str]
 
 
-def list_probes(catalogue: Catalogue, pattern: str = "", *, verbose: bool = False) -> Iterator[str]:
+def list_probes(
+    catalogue: Catalogue, pattern: str = "", *, verbose: bool = False, skipped: list[OsmiaError] | None = None
+) -> Iterator[str]:
     """The full names of the probes that `pattern` means, provider by provider in alphabetical order.
 
     `pattern`: "" or "*" for all of the kernel's, a provider, a probe with wildcards anywhere ("*open*",
     "tracepoint:syscalls:*", "uprobe:libc:mal*", "*:/bin/sh:*"); several with commas between. The catalogue's process,
     if it has one, adds its own probes. With `verbose`, the arguments follow each name, indented by four blanks.
     Timers and counters end in the colon that a number must follow.
-    Raises ProbeError for a provider that does not exist.
+    Raises ProbeError for a provider that does not exist; KernelError for one that cannot be listed, which `skipped`
+    collects where the pattern means all providers.
     """
-    for row in list_rows(catalogue, pattern):
+    for row in list_rows(catalogue, pattern, skipped=skipped):
         yield row_name(row)
         if verbose:
             for arg in row_args(catalogue, row):
                 yield f"    {arg.text}"
 
 
-def list_rows(catalogue: Catalogue, pattern: str = "") -> Iterator[Row]:
+def list_rows(catalogue: Catalogue, pattern: str = "", *, skipped: list[OsmiaError] | None = None) -> Iterator[Row]:
     """As `list_probes`, as tuples (provider, target, namespace, function)."""
     for one in _split(pattern or "*"):
-        yield from _list_one(catalogue, one)
+        yield from _list_one(catalogue, one, skipped)
 
 
 def row_name(row: Row) -> str:
@@ -74,17 +77,26 @@ def _split(pattern: str) -> list[str]:
     return [p.strip() for p in [*out, part] if p.strip()]
 
 
-def _list_one(catalogue: Catalogue, pattern: str) -> Iterator[Row]:
+def _list_one(catalogue: Catalogue, pattern: str, skipped: list[OsmiaError] | None) -> Iterator[Row]:
     provider, *rest = split_probe(pattern)
     if rest or ALIASES.get(provider, provider) in PROVIDERS:
         for name in _providers(catalogue, provider, rest):
-            yield from _LISTERS[name](catalogue, name, rest or ["*"])
+            yield from _listed(catalogue, name, rest or ["*"], skipped if has_wildcard(provider) else None)
         return
     # One word is looked for in all names ("*open*"), and a provider that it matches is listed whole ("kprobe*").
     accepts = matcher(provider)
     word = provider if has_wildcard(provider) else f"*{provider}*"
     for name in _providers(catalogue, "*", []):
-        yield from _LISTERS[name](catalogue, name, ["*"] if accepts(name) else [word])
+        yield from _listed(catalogue, name, ["*"] if accepts(name) else [word], skipped)
+
+
+def _listed(catalogue: Catalogue, provider: str, rest: list[str], skipped: list[OsmiaError] | None) -> Iterator[Row]:
+    try:
+        yield from _LISTERS[provider](catalogue, provider, rest)
+    except KernelError as error:
+        if skipped is None:
+            raise
+        skipped.append(error)
 
 
 def _providers(catalogue: Catalogue, pattern: str, rest: list[str]) -> list[str]:

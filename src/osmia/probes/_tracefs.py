@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-from ..errors import PermissionDenied, ProbeError
+from ..errors import ProbeError
 from ._format import TracepointFormat, parse_format
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..errors import KernelError
 
 MOUNTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
@@ -18,30 +22,29 @@ def find_tracefs() -> str:
     return ""
 
 
-def _closed(path: str) -> PermissionDenied:
-    return PermissionDenied(
-        f"read {path}: permission denied",
-        capability="CAP_DAC_READ_SEARCH",
-        errno=13,
-        operation="open",
-        hint="run as root, or remount tracefs with gid= of a group you are in",
-    )
+def _closed(path: str) -> KernelError:
+    from ..syscalls import explain
+
+    return explain("open", 13, path, "CAP_DAC_READ_SEARCH")
 
 
 class Tracefs:
-    """Tracepoints below `path`, a mounted tracefs; "" finds it. Everything is read when first asked for."""
+    """Tracepoints below `path`, a mounted tracefs; "" finds it. Everything is read when first asked for.
+
+    Where it is not mounted and we may mount, `require` makes a mount of our own (see `osmia.syscalls.tracefs`).
+    """
 
     def __init__(self, path: str = "") -> None:
         self.path = path or find_tracefs()
         self._events: dict[str, list[str]] | None = None
 
     def require(self) -> str:
-        """The path of tracefs; ProbeError or PermissionDenied says why there is none."""
-        if self.path:
-            return self.path
-        if os.path.isdir(MOUNTS[0]) and not os.access(MOUNTS[0], os.X_OK):
-            raise _closed(MOUNTS[0])
-        raise ProbeError("find tracepoints: tracefs is not mounted", hint=f"run: mount -t tracefs tracefs {MOUNTS[0]}")
+        """The path of tracefs; KernelError or PermissionDenied says why there is none."""
+        if not self.path:
+            from ..syscalls import tracefs
+
+            self.path = tracefs()
+        return self.path
 
     def events(self) -> dict[str, list[str]]:
         """Category -> its events, both sorted. Only what a program can attach to: ftrace's own records are left out."""

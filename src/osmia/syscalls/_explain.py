@@ -38,10 +38,12 @@ _HINTS = {
 def explain(operation: str, errno: int, detail: str = "", capability: str = "") -> KernelError:
     """The error to raise for `errno` of `operation`; `detail` names the object, `capability` what it needs."""
     what = f"{operation} {detail}".rstrip()
+    if "(" in operation or "_" in operation:
+        what = f"call {what}"  # a system call, not a verb such as open
     if errno in (1, 13):
         return _denied(operation, errno, what, capability)
     cause = _COMMON.get(errno) or os.strerror(errno).lower()
-    return KernelError(f"call {what}: {cause}", errno=errno, operation=operation, hint=_HINTS.get(errno, ""))
+    return KernelError(f"{what}: {cause}", errno=errno, operation=operation, hint=_HINTS.get(errno, ""))
 
 
 def needed_capability(operation: str) -> str:
@@ -61,7 +63,7 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
         disabled = sysctl("kernel.unprivileged_bpf_disabled") if wanted == "CAP_BPF" else 0
         also = f", and kernel.unprivileged_bpf_disabled is {disabled}" if disabled else ""
         return PermissionDenied(
-            f"call {what}: {wanted} is missing{also}",
+            f"{what}: {wanted} is missing{also}",
             capability=wanted,
             errno=errno,
             operation=operation,
@@ -70,7 +72,7 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
     mode = lockdown()
     if mode not in ("", "none"):
         return PermissionDenied(
-            f"call {what}: the kernel is locked down ({mode})",
+            f"{what}: the kernel is locked down ({mode})",
             capability=wanted,
             errno=errno,
             operation=operation,
@@ -79,7 +81,8 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
     # What was asked for is held. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, not for CAP_NET_ADMIN.
     missing = next((c for c in ("CAP_SYS_ADMIN", "CAP_NET_ADMIN") if c not in held), "")
     if missing:
-        cause, hint = f"{missing} is missing", f"run it with sudo, or grant it: {grant_command(missing)}"
+        cause = f"denied, and {missing} is missing"
+        hint = f"run it with sudo, or grant it: {grant_command(missing)}"
     elif _in_user_namespace():
         # They can be held in the user namespace of a container, and do not count for bpf(2) there.
         cause, hint = "capabilities of a user namespace do not count", "run it in the initial user namespace"
@@ -87,7 +90,7 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
         cause = "denied although all capabilities are held"
         hint = "a security module (SELinux, AppArmor) or a seccomp filter says no: dmesg | tail"
     return PermissionDenied(
-        f"call {what}: {cause}", capability=missing or wanted, errno=errno, operation=operation, hint=hint
+        f"{what}: {cause}", capability=missing or wanted, errno=errno, operation=operation, hint=hint
     )
 
 

@@ -7,6 +7,10 @@ import os
 from ._call import address, syscall
 from ._explain import explain
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..errors import KernelError
+
 _tracefs: str = ""
 
 
@@ -89,12 +93,27 @@ def _private_mount() -> str:
     kind, create = b"tracefs\0", 6  # FSCONFIG_CMD_CREATE
     context = syscall("fsopen", address(kind), 1)  # FSOPEN_CLOEXEC
     if context < 0:
-        raise explain("mount", -context, "tracefs", "CAP_SYS_ADMIN")
+        raise _not_mounted(-context)
     try:
         result = syscall("fsconfig", context, create, 0, 0, 0)
         mount = syscall("fsmount", context, 1, 0) if result >= 0 else result
     finally:
         os.close(context)
     if mount < 0:
-        raise explain("mount", -mount, "tracefs", "CAP_SYS_ADMIN")
+        raise _not_mounted(-mount)
     return f"/proc/self/fd/{mount}"
+
+
+def _not_mounted(errno: int) -> KernelError:
+    """Why there is no tracefs, and the command that mounts it."""
+    from ..errors import KernelError, PermissionDenied
+
+    command = "sudo mount -t tracefs tracefs /sys/kernel/tracing"
+    if errno in (1, 13):
+        message = "mount tracefs: it is not mounted, and CAP_SYS_ADMIN is missing to do it"
+        return PermissionDenied(message, capability="CAP_SYS_ADMIN", errno=errno, operation="mount", hint=command)
+    if errno == 19:  # ENODEV: the kernel knows no such file system
+        cause, command = "this kernel was built without CONFIG_TRACING", "use uprobes, raw tracepoints or intervals"
+    else:
+        cause = f"it is not mounted, and cannot be ({os.strerror(errno).lower()})"
+    return KernelError(f"mount tracefs: {cause}", errno=errno, operation="mount", hint=command)
