@@ -23,11 +23,13 @@ SCRIPTS = {
     "sum by comm": "tracepoint:syscalls:sys_enter_read { @[comm] = sum(args->count); }",
     "stats by pid": "tracepoint:syscalls:sys_enter_read { @[pid] = stats(args->count); }",
     "hist": "tracepoint:syscalls:sys_enter_read { @ = hist(args->count); }",
-    "lhist, filtered": "tracepoint:syscalls:sys_enter_read /args->count > 10/ { @ = lhist(args->count, 0, 4096, 128); }",
+    "lhist, filtered": "tracepoint:syscalls:sys_enter_read /args->count > 10/ "
+    "{ @ = lhist(args->count, 0, 4096, 128); }",
     "latency: store, hist, delete": "tracepoint:syscalls:sys_enter_read { @start[tid] = nsecs; } "
     "tracepoint:syscalls:sys_exit_read /@start[tid]/ { @ns = hist(nsecs - @start[tid]); delete(@start[tid]); }",
     "count by kernel stack": "tracepoint:syscalls:sys_enter_read { @[kstack] = count(); }",
-    "printf with str": 'tracepoint:syscalls:sys_enter_openat { printf("%d %s %s\\n", pid, comm, str(args->filename)); }',
+    "printf with str": "tracepoint:syscalls:sys_enter_openat "
+    '{ printf("%d %s %s\\n", pid, comm, str(args->filename)); }',
 }
 ROUNDS = 3
 CALLS = 20_000
