@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FLAGS = "-+ #0"
 LENGTHS = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "j": 8, "z": 8, "t": 8, "L": 8}
+MAX_WIDTH = 65535
 CONVERSIONS = ("rx", "rh", "gr", "r", "d", "i", "u", "o", "x", "X", "c", "s", "p")
 
 
@@ -91,7 +92,11 @@ def _conversion(text: str, start: int, field: Field | None) -> tuple[int, str, C
     digits = at
     while at < len(text) and (text[at].isdigit() or text[at] == "."):
         at += 1
-    width = text[digits:at].partition(".")[0]
+    width, point, precision = text[digits:at].partition(".")
+    if width:
+        width = str(min(int(width[:9]), MAX_WIDTH))
+    if point:
+        width += f".{min(int(precision.partition('.')[0][:9] or 0), MAX_WIDTH)}"
     digits = at
     while at < len(text) and text[at] in "hlLjzt":
         at += 1
@@ -110,15 +115,18 @@ def _piece(
     left = "-" if "-" in flags else ""
     if conversion in "diuxXo":
         signed = conversion in "di"
-        keep = "".join(f for f in flags if f in "-0" or (f in "+ " and signed) or (f == "#" and conversion in "xX"))
+        zero = "" if "." in width else "0"  # C: with a precision, it alone says how many digits there are
+        keep = "".join(
+            f for f in flags if f in f"-{zero}" or (f in "+ " and signed) or (f == "#" and conversion in "xX")
+        )
         what = "d" if signed or conversion == "u" else conversion
         function = _integer(LENGTHS[length], signed, field)
         if conversion == "o" and "#" in flags:
-            return f"%{left}{width}s", lambda v, f=function: _octal(f(v) if f else int(v))
+            return f"%{left}{width.partition('.')[0]}s", lambda v, f=function: _octal(f(v) if f else int(v))
         return f"%{keep}{width}{what}", function
-    text = f"%{left}{width}s"
     if conversion == "s":
-        return text, None if field.type.kind == "string" else render
+        return f"%{left}{width}s", None if field.type.kind == "string" else render
+    text = f"%{left}{width.partition('.')[0]}s"
     if conversion == "c":
         return text, lambda v: bytes([v & 0xFF]).decode("utf-8", "surrogateescape")
     if conversion == "p":

@@ -12,17 +12,17 @@ from ._model import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Protocol
 
-    from ..objects import ValueType
+    from ..objects import Object, ValueType
 
     class Symbols(Protocol):
         """Addresses to names; `frames` may give several names for one address (inlined functions)."""
 
         def capture(self, pid: int) -> None: ...
         def refresh(self, pid: int) -> None: ...
-        def add_program(self, path: str) -> None: ...
+        def add_program(self, path: str, places: Iterable[int]) -> None: ...
         def close(self) -> None: ...
         def kernel(self, address: int) -> str: ...
         def user(self, address: int, pid: int) -> str: ...
@@ -53,7 +53,7 @@ class Names:
         self._syscalls: dict[int, str] | None = None
         self._cgroups: dict[tuple[int, str], str] = {}
         self._kernel: dict[int, str] = {}
-        self.programs: tuple[str, ...] = ()  # files that user probes are in
+        self.programs: dict[str, set[int]] = {}  # files that user probes are in: the places, as the file has them
         self.resolves_users = False  # some value needs symbols of processes
 
     @property
@@ -62,8 +62,8 @@ class Names:
             from ._symbols import SystemSymbols
 
             self._symbols = SystemSymbols()
-            for path in self.programs:
-                self._symbols.add_program(path)
+            for path, places in self.programs.items():
+                self._symbols.add_program(path, places)
         return self._symbols
 
     def cut_text(self, raw: bytes) -> str:
@@ -87,7 +87,6 @@ class Names:
         """Close what symbols keep open."""
         if self._symbols is not None:
             self._symbols.close()
-            self._symbols = None
 
     def user_symbol(self, address: int, pid: int) -> str:
         return self.symbols.user(address, pid)
@@ -178,3 +177,16 @@ def build_id_lines(raw: bytes, count: int) -> list[str]:
         else:
             break
     return lines
+
+
+def needs_processes(obj: Object) -> bool:
+    """Whether some value of the object's events or maps is an address of a process."""
+
+    def any_of(t: ValueType | None) -> bool:
+        return t is not None and (
+            t.kind in ("ustack", "usym") or any_of(t.element) or any(any_of(f.type) for f in t.fields)
+        )
+
+    return any(any_of(f.type) for event in obj.events for f in event.fields) or any(
+        any_of(m.key) or any_of(m.value) for m in obj.map_formats
+    )

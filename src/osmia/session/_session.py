@@ -12,7 +12,7 @@ from . import _events as ev
 from ._actions import compile_action
 from ._losses import Losses
 from ._maps import MapView
-from ._names import Names
+from ._names import Names, needs_processes
 from ._readers import RINGS, open_reader
 
 TYPE_CHECKING = False
@@ -38,6 +38,7 @@ LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt", "fentry", "fexit", "iter"
 BY_PROCESS = ("uprobe", "uretprobe", "usdt", "watchpoint", "iter", "profile", "software", "hardware")
 # How often losses are looked at, and processes that have no pidfd, in seconds.
 TICK = 0.5
+FIRST_TICK = 0.005
 # So many records at once, and the next batch gets time to grow: whoever empties the ring has the next record wake it.
 BUSY = 64
 NAP = 0.001
@@ -94,7 +95,10 @@ class Session:
         longest = int(self._settings.get("max_strlen", 1024))
         self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest)
         user = ("uprobe", "uretprobe", "usdt")
-        self.names.programs = tuple({p.target: None for p in obj.attach_points if p.provider in user})
+        for p in obj.attach_points:
+            if p.provider in user:
+                self.names.programs.setdefault(p.target, set()).add(p.address)
+        self.names.resolves_users = needs_processes(obj)
         self._warn = warn or (lambda _text: None)
         self._catch = signals
         self._loaded: Loaded | None = None
@@ -113,6 +117,7 @@ class Session:
         self._stop_pipe = (-1, -1)
         self._deadline = 0.0
         self._next_tick = 0.0
+        self._tick = TICK
         self._over = False  # nothing more to wait for
         self._busy = False  # records come fast
         self._deaf = False  # exit() was seen: what the ring still holds came after it
@@ -173,6 +178,10 @@ class Session:
             self._deadline = time.monotonic() + self.duration
         if self._child:
             self._child.release()
+        if self._child or self.pid:
+            # A program maps its libraries as it starts: at first we look more often.
+            self._tick = FIRST_TICK if self.names.resolves_users else TICK
+            self.names.follow(self._child.pid if self._child else self.pid)
         if not self._links and not self._signal_programs:
             self._over = True  # begin and end alone: what they wrote is all there will be
         self.emit(ev.Attached(count))
@@ -306,7 +315,8 @@ class Session:
         if self._stop_pipe[0] in ready or (self._deadline and now >= self._deadline) or self._process_gone(ready):
             self._over = True
         if now >= self._next_tick:
-            self._next_tick = now + TICK
+            self._next_tick = now + self._tick
+            self._tick = min(2 * self._tick, TICK)
             if self._child or self.pid:
                 self.names.follow(self._child.pid if self._child else self.pid)
             self._report_losses()
@@ -327,7 +337,7 @@ class Session:
         ):
             if fd >= 0:
                 waiter.register(fd, POLLIN)
-        limit = TICK if timeout is None or timeout > TICK else timeout
+        limit = self._tick if timeout is None or timeout > self._tick else timeout
         if self._busy and limit >= NAP:
             self._busy = False
             time.sleep(NAP)

@@ -6,6 +6,8 @@ from ..symbols import KernelSymbols, UserSymbols, format_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._model import Stack
 
 
@@ -20,9 +22,9 @@ class SystemSymbols:
         """Remember what a process has mapped: its addresses resolve after it has ended."""
         self._user.capture(pid)
 
-    def add_program(self, path: str) -> None:
-        """A program that is traced, for processes that end before their addresses are looked at."""
-        self._user.add_program(path)
+    def add_program(self, path: str, places: Iterable[int]) -> None:
+        """A file that is traced, at these places, for processes that end before their addresses are looked at."""
+        self._user.add_program(path, places)
 
     def refresh(self, pid: int) -> None:
         """Read a process's mappings again."""
@@ -41,5 +43,5 @@ class SystemSymbols:
         return [format_frame(self._user.resolve(stack.pid, a), a, stack.mode) for a in stack.addresses]
 
     def close(self) -> None:
-        """Forget all and close the files."""
-        self._user.close()
+        """Close the files; stacks that somebody kept still find names."""
+        self._user.release()

@@ -9,6 +9,13 @@ from ._symbol import UNKNOWN, Symbol
 from ._table import SymbolTable
 from ._tables import Tables, file_symbol
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+MAX_PLACES = 16  # an address is taken for one of these by mistake once in 256 times at most
+
 
 class UserSymbols:
     """Symbols of many processes, which share the tables of their files. A context manager.
@@ -23,6 +30,8 @@ class UserSymbols:
         self._tables = Tables()
         self._processes: dict[int, ProcessSymbols] = {}
         self._programs: dict[str, SymbolTable | None] = {}
+        self._places: dict[str, set[int]] = {}
+        self._biases: dict[tuple[int, str], int] = {}
 
     def __enter__(self) -> UserSymbols:
         return self
@@ -33,6 +42,10 @@ class UserSymbols:
     def close(self) -> None:
         """Forget all processes and close their files; more than once does no harm."""
         self._processes.clear()
+        self._tables.close()
+
+    def release(self) -> None:
+        """Close the files that were kept open; what is known of processes stays. More than once does no harm."""
         self._tables.close()
 
     def capture(self, pid: int) -> ProcessSymbols | None:
@@ -71,24 +84,40 @@ class UserSymbols:
             if found.name or found.module:
                 return found
         # It has ended, or is about to and has nothing mapped any more.
-        return self._in_programs(address)
+        return self._in_programs(pid, address)
 
-    def add_program(self, path: str) -> None:
-        """A program that is traced: addresses of its processes resolve even if they ended before we looked.
+    def add_program(self, path: str, places: Iterable[int] = ()) -> None:
+        """A file that is traced: addresses of its processes resolve even if they ended before we looked.
 
-        Only where it is always loaded at the same addresses (no PIE).
+        `places` are the addresses that are probed, as the file lays them out: one of them, met at run time, tells where
+        a file was loaded that can be anywhere (PIE, libraries).
         """
         self._programs.setdefault(path, None)
+        self._places.setdefault(path, set()).update(places)
 
-    def _in_programs(self, address: int) -> Symbol:
+    def _in_programs(self, pid: int, address: int) -> Symbol:
         found = []
         for path, table in self._programs.items():
             if table is None:
                 table = self._programs[path] = SymbolTable(path)
-            symbol = table.find(address) if table.fixed and table.offset(address) is not None else None
+            inside = address - (0 if table.fixed else self._bias(pid, path, address))
+            symbol = table.find(inside) if table.offset(inside) is not None else None
             if symbol is not None:
-                found.append(Symbol(self._shown(symbol.name), address - symbol.value, path, symbol.size))
+                found.append(Symbol(self._shown(symbol.name), inside - symbol.value, path, symbol.size))
         return found[0] if len(found) == 1 else UNKNOWN
+
+    def _bias(self, pid: int, path: str, address: int) -> int:
+        """Where a process had a file loaded: known from a probed place that was met before, or that this address is.
+
+        Files are loaded at whole pages. With many places most addresses would look like one: then nothing is said.
+        """
+        known = self._biases.get((pid, path))
+        places = self._places[path]
+        if known is None and len(places) <= MAX_PLACES:
+            fitting = {address - place for place in places if address >= place and not (address - place) % 4096}
+            if len(fitting) == 1:
+                known = self._biases[pid, path] = fitting.pop()
+        return known or 0
 
     def _shown(self, name: str) -> str:
         return demangle(name) if self._readable else name

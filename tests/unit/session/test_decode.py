@@ -161,3 +161,15 @@ def test_only_strings_of_the_longest_size_are_marked_as_cut():
     whole = compile_value(ValueType("string", 5), Names(max_strlen=8))
     assert whole(b"hello") == "hello"
     assert compile_value(ValueType("string", 5), Names(max_strlen=5))(b"hello") == "hello.."
+
+
+def test_what_needs_the_symbols_of_processes():
+    from osmia.objects import EventFormat, MapFormat, Object
+    from osmia.session._names import needs_processes
+
+    stack = ValueType("tuple", 24, fields=(Field("0", 0, U64), Field("1", 8, ValueType("ustack", 16))))
+    assert not needs_processes(Object(programs=(), maps=(), map_formats=(MapFormat("@", "AT_", U64, U64),)))
+    assert needs_processes(Object(programs=(), maps=(), map_formats=(MapFormat("@", "AT_", stack, U64),)))
+    assert needs_processes(
+        Object(programs=(), maps=(), events=(EventFormat(0, "print", fields=(Field("v", 8, ValueType("usym", 16)),)),))
+    )
