@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._reader import Btf
 from ._types import (
     KIND_ARRAY,
@@ -99,11 +100,4 @@ __all__ = [
     "struct_layout",
 ]
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.btf' has no attribute {name!r}")
-    value = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from ._call import address, syscall
-from ._explain import explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def _mounted() -> str:
             with open(path + "/trace_clock"):
                 return path
         except PermissionError:
+            from ._explain import explain
+
             raise explain("open", 13, path, "CAP_DAC_READ_SEARCH") from None
         except OSError:
             continue
