@@ -89,7 +89,7 @@ WRITE = "tracepoint:syscalls:sys_enter_write /pid == $1 && args.fd == 3/"
     "@st = stats(args.count);",
     "@[args.count % 4] = stats(args.count); @a[args.count % 4] = avg(args.count);",
     "@h = hist(args.count); @k[comm] = hist(args.count);",
-    "@l = lhist(args.count, 0, 100, 10); @k[args.fd] = lhist(args.count, 10, 500, 50);",
+    "@l = lhist(args.count, 0, 100, 10); @k[args.fd] = lhist(args.count, 10, 510, 50);",
     "@cg = cgroup; @task = curtask; @p[probe] = count();",
     '@t = (args.count, "x", pid); if (args.count > 20) { @large = count(); } else { @small = count(); }',
     "@n = args.count; @neg = -5; @x[(int8)args.count] = count(); @sh = (args.count << 3) | 1;",

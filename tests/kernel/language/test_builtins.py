@@ -7,8 +7,11 @@ import resource
 import time
 from pathlib import Path
 
+import pytest
 from _tracing import command, run
 from _workloads import start_activity
+
+import osmia
 
 PPID = "tracepoint:syscalls:sys_enter_getppid /pid == $1/"
 
@@ -239,6 +242,10 @@ def test_numbers_of_the_machine_and_types_of_probes(program) -> None:
 
 
 def test_comm_of_another_process() -> None:
-    outcome = run("BEGIN { @first = comm((uint32)1); @me = comm(pid); }")
-    assert outcome.maps["@first"] == Path("/proc/1/comm").read_text().strip()
-    assert outcome.maps["@me"] == Path("/proc/self/comm").read_text().strip()
+    """By number, where the kernel lets programs look tasks up; elsewhere it is an error, never an empty name."""
+    with start_activity("waits") as work:
+        number = f"(uint32){work.pid}"
+        outcome = run(f'iter:task {{ if (ctx.task.pid == 1) {{ printf("%s\\n", comm({number})); }} }}')
+    assert outcome.lines == ["osmia-work"]
+    with pytest.raises(osmia.OsmiaError, match="comm"):
+        osmia.compile(f"BEGIN {{ @ = comm({number}); }}")
