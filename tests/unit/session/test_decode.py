@@ -171,5 +171,7 @@ def test_what_needs_the_symbols_of_processes():
     assert not needs_processes(Object(programs=(), maps=(), map_formats=(MapFormat("@", "AT_", U64, U64),)))
     assert needs_processes(Object(programs=(), maps=(), map_formats=(MapFormat("@", "AT_", stack, U64),)))
     assert needs_processes(
-        Object(programs=(), maps=(), events=(EventFormat(0, "print", fields=(Field("v", 8, ValueType("usym", 16)),)),))
+        Object(
+            programs=(), maps=(), events=(EventFormat(0, "print", 24, fields=(Field("v", 8, ValueType("usym", 16)),)),)
+        )
     )
