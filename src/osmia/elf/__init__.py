@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._file import ElfFile, open_elf
 from ._records import (
     EM_AARCH64,
@@ -91,11 +92,4 @@ _LAZY = {
     "open_dwarf": "_dwarf",
 }
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.elf' has no attribute {name!r}")
-    value: object = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._gen.link_types import TABLE as LINK_TYPES
     from ._gen.map_types import TABLE as MAP_TYPES
     from ._gen.prog_types import TABLE as PROG_TYPES
+    from ._registers import PT_REGS
     from ._tables import attach_type_name, command_name, helper_name, link_type_name, map_type_name, prog_type_name
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LINK_TYPES",
     "MAP_TYPES",
     "PROG_TYPES",
+    "PT_REGS",
     "Instruction",
     "assemble",
     "attach_type_name",
@@ -44,14 +46,14 @@ __all__ = [
     "prog_type_name",
 ]
 
-_LAZY = {"assemble": "_asm", "disassemble": "_disasm", "format_instruction": "_disasm"}
+_LAZY = {"PT_REGS": "_registers", "assemble": "_asm", "disassemble": "_disasm", "format_instruction": "_disasm"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'osmia.isa' has no attribute {name!r}")
     value: object
-    if name.isupper():
+    if name.isupper() and name not in _LAZY:
         from ._tables import table
 
         value = table(name)

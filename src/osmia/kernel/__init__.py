@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._close import close_links
 from ._link import Link
 from ._map import Map, possible_cpus
@@ -64,11 +65,4 @@ __all__ = [
     "report",
 ]
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.kernel' has no attribute {name!r}")
-    value = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

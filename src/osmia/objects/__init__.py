@@ -5,6 +5,7 @@ What a cached run does not need (ELF, CO-RE) is imported on first use.
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._cache import Cache, cache_dir, cache_key
 from ._link import LinkedProgram, link
 from ._pack import pack, unpack
@@ -72,11 +73,4 @@ __all__ = [
     "write_elf",
 ]
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.objects' has no attribute {name!r}")
-    value: object = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

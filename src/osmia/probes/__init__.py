@@ -5,6 +5,7 @@ Nothing here attaches anything: `Match.attach_points` says what `osmia.kernel` i
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._catalogue import Catalogue
 from ._format import TracepointField, TracepointFormat, parse_format
 from ._match import Location, Match, attach_multi
@@ -46,11 +47,4 @@ __all__ = [
     "syscall_names",
 ]
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.probes' has no attribute {name!r}")
-    value = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

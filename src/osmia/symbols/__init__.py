@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._symbol import UNKNOWN, Symbol, format_frame
 
 TYPE_CHECKING = False
@@ -20,11 +21,4 @@ _LAZY = {
 
 __all__ = ["UNKNOWN", "KernelSymbols", "ProcessSymbols", "Symbol", "UserSymbols", "demangle", "format_frame"]
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.symbols' has no attribute {name!r}")
-    value = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

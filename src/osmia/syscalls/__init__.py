@@ -6,6 +6,7 @@ all others raise `KernelError` or `PermissionDenied`.
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._bpf import (
     TestRun,
     btf_load,
@@ -212,11 +213,4 @@ __all__ = [
     "unshare",
 ]
 
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'osmia.syscalls' has no attribute {name!r}")
-    value = getattr(__import__(f"{__name__}.{module}", fromlist=["*"]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _LAZY)

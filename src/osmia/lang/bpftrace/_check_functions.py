@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...isa import PT_REGS
 from . import ast, fold
 from ._check_arguments import check_argument
 from ._check_builtins import task_struct
@@ -17,36 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KIND_FUNC, KIND_VAR = 12, 14  # BTF_KIND_* of linux/btf.h
-BUFFER_HEADER = (
-    4  # bytes that a buffer's length takes of max_strlen  # bytes that a buffer's length takes of max_strlen
-)
-REGISTERS = {
-    "x86_64": [
-        "r15",
-        "r14",
-        "r13",
-        "r12",
-        "bp",
-        "bx",
-        "r11",
-        "r10",
-        "r9",
-        "r8",
-        "ax",
-        "cx",
-        "dx",
-        "si",
-        "di",
-        "orig_ax",
-        "ip",
-        "pc",
-        "cs",
-        "flags",
-        "sp",
-        "ss",
-    ],
-    "aarch64": [f"r{i}" for i in range(31)] + [f"x{i}" for i in range(31)] + ["sp", "pc", "pstate", "lr"],
-}
+BUFFER_HEADER = 4  # bytes that a buffer's length takes of max_strlen
 
 
 def _arg(e: ast.Call, i: int) -> ast.Expr:
@@ -190,7 +162,7 @@ def _macaddr(st: State, e: ast.Call) -> ast.Expr:
 
 def _reg(st: State, e: ast.Call) -> ast.Expr:
     a = _arg(e, 0)
-    known = REGISTERS.get(st.env.arch, REGISTERS["x86_64"])
+    known = PT_REGS.get(st.env.arch, PT_REGS["x86_64"])
     if isinstance(a, ast.String) and a.value not in known:
         st.error(
             e.span,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....isa import PT_REGS
 from .. import ast
 from ..types import BPF, CONTEXT, KERNEL, UINT32, UINT64, USER, StructField, Type
 from ._layout import size_of
@@ -13,44 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# struct pt_regs of x86-64 (arch/x86/include/asm/ptrace.h) and struct user_pt_regs of arm64: byte offsets.
-_X86 = {
-    name: 8 * i
-    for i, name in enumerate(
-        [
-            "r15",
-            "r14",
-            "r13",
-            "r12",
-            "bp",
-            "bx",
-            "r11",
-            "r10",
-            "r9",
-            "r8",
-            "ax",
-            "cx",
-            "dx",
-            "si",
-            "di",
-            "orig_ax",
-            "ip",
-            "cs",
-            "flags",
-            "sp",
-            "ss",
-        ]
-    )
-}
-_X86["pc"] = _X86["ip"]
-_ARM64 = {
-    **{f"r{i}": 8 * i for i in range(31)},
-    **{f"x{i}": 8 * i for i in range(31)},
-    "sp": 248,
-    "pc": 256,
-    "pstate": 264,
-}
-REGISTERS = {"x86_64": _X86, "aarch64": _ARM64}
 _ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "aarch64": tuple(f"r{i}" for i in range(8))}
 _RETURN = {"x86_64": "ax", "aarch64": "r0"}
 _IP = {"x86_64": "ip", "aarch64": "pc"}
@@ -62,9 +25,9 @@ _REGS_PROVIDERS = (
 
 
 def register(p: Program, name: str, node: ast.Node) -> str:
-    offset = REGISTERS[p.features.arch].get(name)
+    offset = PT_REGS[p.features.arch].get(name)
     if offset is None:
-        known = ", ".join(REGISTERS[p.features.arch])
+        known = ", ".join(PT_REGS[p.features.arch])
         raise p.error(f"{name} is not a register of {p.features.arch}", node, f"it has {known}")
     if p.probe.provider not in _REGS_PROVIDERS:
         raise p.error(f"{p.probe.provider} probes have no registers", node)
