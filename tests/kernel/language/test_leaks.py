@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,12 @@ def test_kill_at_random_moments() -> None:
 
 def test_kill_of_many_at_once() -> None:
     before = LeakCheck()
-    tracers = [start_command("trace", "-e", "tracepoint:syscalls:sys_enter_getpgid { @ = count(); }") for _ in range(4)]
-    for tracer in tracers:
-        assert tracer.stderr is not None
-        assert tracer.stderr.readline().startswith("Attached")
-    for tracer in tracers:
-        with tracer:
+    script = "tracepoint:syscalls:sys_enter_getpgid { @ = count(); }"
+    with ExitStack() as stack:
+        tracers = [stack.enter_context(start_command("trace", "-e", script)) for _ in range(4)]
+        for tracer in tracers:
+            assert tracer.stderr is not None
+            assert tracer.stderr.readline().startswith("Attached")
+        for tracer in tracers:
             tracer.kill()
     assert before.leftovers() == []
