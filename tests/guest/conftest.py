@@ -114,6 +114,7 @@ def _boot_and_test(kernel: str, tests: list[str], shared: Path) -> GuestResults:
             build(name, shared)
         except MissingTool:
             break  # the tests that need them skip with the reason
+    _build_portable(shared / "portable.bpf.o")
     _compile_python_files()
     # The guest's writes vanish, so it must find all .pyc files made, and not make them again for every process.
     # No plugins: hypothesis alone takes eight seconds to import there.
@@ -126,6 +127,19 @@ def _boot_and_test(kernel: str, tests: list[str], shared: Path) -> GuestResults:
     options = ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=90", "--basetemp=/tmp/osmia-guest", "-v"]
     command = [sys.executable, "-m", "pytest", *options, *tests]
     return GuestResults(run(command, kernel=kernel, shared=shared, env=env, timeout=TIMEOUT_S), shared / REPORTS)
+
+
+# What inside/test_portable.py runs: built by the host, against the host's kernel.
+PORTABLE = """tracepoint:syscalls:sys_enter_openat /comm == "osmia-work"/ {
+  $t = (struct task_struct *)curtask;
+  printf("%d %d %d %s %d %s %s %d\\n", $t->pid, $t->tgid, $t->real_parent->tgid, $t->real_parent->comm, ppid, pcomm,
+    $t->group_leader->comm, $t->cred->uid.val);
+}"""
+
+
+def _build_portable(path: Path) -> None:
+    command = [sys.executable, "-m", "osmia", "build", "--portable", "-o", str(path), "-e", PORTABLE]
+    subprocess.run(command, check=os.path.exists("/sys/kernel/btf/vmlinux"), timeout=60)
 
 
 def _compile_python_files() -> None:
