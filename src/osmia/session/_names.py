@@ -55,13 +55,14 @@ class Names:
         self._kernel: dict[int, str] = {}
         self.programs: dict[str, set[int]] = {}  # files that user probes are in: the places, as the file has them
         self.resolves_users = False  # some value needs symbols of processes
+        self.lines = False  # stacks of processes show source lines
 
     @property
     def symbols(self) -> Symbols:
         if self._symbols is None:
             from ._symbols import SystemSymbols
 
-            self._symbols = SystemSymbols()
+            self._symbols = SystemSymbols(lines=self.lines)
             for path, places in self.programs.items():
                 self._symbols.add_program(path, places)
         return self._symbols

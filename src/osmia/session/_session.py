@@ -99,6 +99,7 @@ class Session:
             if p.provider in user:
                 self.names.programs.setdefault(p.target, set()).add(p.address)
         self.names.resolves_users = needs_processes(obj)
+        self.names.lines = bool(self._settings.get("show_debug_info", 0))
         self._warn = warn or (lambda _text: None)
         self._catch = signals
         self._loaded: Loaded | None = None

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 class SystemSymbols:
-    """Kernel and user symbols, read on first use. `readable` demangles C++ and Rust names."""
+    """Kernel and user symbols, read on first use. `readable` demangles C++ and Rust names.
 
-    def __init__(self, *, readable: bool = True) -> None:
+    With `lines`, user frames have source lines, and inlined functions frames of their own, where DWARF says so.
+    """
+
+    def __init__(self, *, readable: bool = True, lines: bool = False) -> None:
+        self._lines = lines
         self._kernel = KernelSymbols()
         self._user = UserSymbols(readable=readable)
 
@@ -40,6 +44,12 @@ class SystemSymbols:
         return [format_frame(self._kernel.resolve(a), a, stack.mode) for a in stack.addresses]
 
     def user_frames(self, stack: Stack) -> list[str]:
+        if self._lines and stack.mode in ("bpftrace", "perf"):
+            return [
+                format_frame(symbol, a, stack.mode)
+                for i, a in enumerate(stack.addresses)
+                for symbol in self._user.frames(stack.pid, a, returned_to=i > 0)
+            ]
         return [format_frame(self._user.resolve(stack.pid, a), a, stack.mode) for a in stack.addresses]
 
     def close(self) -> None:

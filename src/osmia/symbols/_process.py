@@ -6,7 +6,7 @@ import os
 from bisect import bisect_right
 from time import monotonic
 
-from ..errors import SymbolError
+from ..errors import ElfError, SymbolError
 from ._demangle import demangle
 from ._maps import Mapping, read_maps
 from ._perfmap import PerfMap
@@ -145,6 +145,34 @@ class ProcessSymbols:
         name = demangle(symbol.name) if self.readable else symbol.name
         mangled = symbol.name if name != symbol.name else ""
         return Symbol(name, where - symbol.value, mapping.file, symbol.size, mangled)
+
+    def frames(self, address: int, *, returned_to: bool = False) -> list[Symbol]:
+        """The functions that a runtime address belongs to, with source lines: inlined ones first, never none.
+
+        `returned_to` says that it is where a call returns to: lines and inlined functions are those of the call.
+        """
+        symbol = self.resolve(address)
+        mapping = self._mapping(address)
+        if mapping is None or not mapping.file.startswith("/"):
+            return [symbol]
+        key = self._keep(mapping)
+        where = self._tables.get(key).address(address - mapping.start + mapping.offset)
+        dwarf = self._tables.dwarf(key) if where is not None else None
+        if dwarf is None or where is None:
+            return [symbol]
+        try:
+            found = dwarf.frames(where - returned_to)
+        except ElfError:
+            found = []  # damaged: the symbol table still knows the function
+        if not found:
+            return [symbol]
+        inlined = [
+            Symbol(
+                demangle(f.name) if self.readable else f.name, 0, mapping.file, file=f.file, line=f.line, inlined=True
+            )
+            for f in found[:-1]
+        ]
+        return [*inlined, symbol.replace(file=found[-1].file, line=found[-1].line)]
 
     def _jitted(self, address: int) -> Symbol:
         for perf in self._perf:

@@ -9,7 +9,13 @@ from ..errors import ElfError, SymbolError
 from ._maps import Mapping, read_maps
 from ._table import SymbolTable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..elf import Dwarf, ElfFile
+
 _LIMIT = 512  # tables kept; a program's libraries are about 10
+_DWARFS = 64  # files whose debug information is kept open
+_MOST_DWARF = 512 << 20  # bytes of .debug_info that are read to find lines of stacks
 _OPEN = 256  # descriptors kept for files that have no path of ours
 
 
@@ -22,6 +28,8 @@ class Tables:
         self._files: dict[tuple[object, ...], tuple[str, list[str], str]] = {}
         self._fds: dict[tuple[object, ...], int] = {}
         self._vdso: SymbolTable | None = None
+        self._dwarfs: dict[tuple[object, ...], Dwarf | None] = {}
+        self._elfs: list[ElfFile] = []
 
     def __enter__(self) -> Tables:
         return self
@@ -34,6 +42,13 @@ class Tables:
         for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
+        for dwarf in self._dwarfs.values():
+            if dwarf is not None:
+                dwarf.close()
+        self._dwarfs = dict.fromkeys(self._dwarfs)
+        for elf in self._elfs:
+            elf.close()
+        self._elfs.clear()
 
     def add(self, mapping: Mapping, paths: list[str], root: str, *, hold: bool) -> tuple[object, ...]:
         """Register a mapped file, to be read from the first of `paths` that opens; `hold` opens it now. Its key."""
@@ -77,6 +92,33 @@ class Tables:
                 self._tables.pop(next(iter(self._tables)))
         self._tables[key] = table  # the last used is last
         return table
+
+    def dwarf(self, key: tuple[object, ...]) -> Dwarf | None:
+        """The debug information of a registered file, None where there is none, or too much to be read here."""
+        if key not in self._dwarfs:
+            if len(self._elfs) >= _DWARFS:
+                return None
+            self._dwarfs[key] = self._open_dwarf(key)
+        return self._dwarfs[key]
+
+    def _open_dwarf(self, key: tuple[object, ...]) -> Dwarf | None:
+        from ..elf import open_dwarf
+
+        file, _, root = self._files[key]
+        reader = self._reader(key)
+        if not reader:
+            return None
+        try:
+            elf = open_elf(reader)
+        except (ElfError, SymbolError):
+            return None  # its symbols could not be read either: `SymbolTable.problem` says why
+        self._elfs.append(elf)
+        try:
+            dwarf = open_dwarf(elf, file, root)
+        except ElfError:
+            return None  # damaged: names come from the symbol table
+        section = dwarf.elf.section(".debug_info") if dwarf is not None else None
+        return dwarf if section is not None and section.size <= _MOST_DWARF else None
 
     def value_of(self, key: tuple[object, ...], name: str) -> int:
         """ELF address of a symbol (function or variable) of a registered file, 0 if it has none."""

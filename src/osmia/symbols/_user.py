@@ -86,6 +86,12 @@ class UserSymbols:
         # It has ended, or is about to and has nothing mapped any more.
         return self._in_programs(pid, address)
 
+    def frames(self, pid: int, address: int, *, returned_to: bool = False) -> list[Symbol]:
+        """As `resolve`, with source lines, and with the inlined functions before; see `ProcessSymbols.frames`."""
+        process = self.capture(pid)
+        found = process.frames(address, returned_to=returned_to) if process is not None else []
+        return found if found and (found[0].name or found[0].module) else [self.resolve(pid, address)]
+
     def add_program(self, path: str, places: Iterable[int] = ()) -> None:
         """A file that is traced: addresses of its processes resolve even if they ended before we looked.
 
