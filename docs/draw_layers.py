@@ -27,6 +27,7 @@ CAPTIONS = {
     "syscalls": ("target", "bpf(2), perf events, tracefs, through ctypes"),
     "errors": ("ground", "the one tree of errors"),
     "_data": ("ground", "plain-data classes that cost nothing to import"),
+    "_lazy": ("ground", "names that are imported when asked for"),
 }
 COLOURS = {
     "face": ("#e8def8", "#6b4ba1"),
