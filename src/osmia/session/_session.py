@@ -177,15 +177,15 @@ class Session:
         count = self._attach(loaded)
         if self.duration is not None:
             self._deadline = time.monotonic() + self.duration
+        if not self._links and not self._signal_programs:
+            self._over = True  # begin and end alone: what they wrote is all there will be
+        self.emit(ev.Attached(count))  # before the command can write anything
         if self._child:
             self._child.release()
         if self._child or self.pid:
             # A program maps its libraries as it starts: at first we look more often.
             self._tick = FIRST_TICK if self.names.resolves_users else TICK
             self.names.follow(self._child.pid if self._child else self.pid)
-        if not self._links and not self._signal_programs:
-            self._over = True  # begin and end alone: what they wrote is all there will be
-        self.emit(ev.Attached(count))
         self._read_iterators()
         return count
 
