@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .._data import Data
 from ..errors import OsmiaError
 from ..kernel import KernelTarget, LoadedObject, close_links
@@ -42,7 +44,9 @@ def _ways() -> list[Way]:
     timer = AttachPoint("", "", period=3_600_000_000_000)
     counter = AttachPoint("", "", function="cpu-clock", period=never)
     program, entry = _own_program()
-    place = AttachPoint("", "", target=program, offset=entry)
+    # In this process alone, which is past that place. A return probe there would take the number of arguments of every
+    # process that starts for a return address.
+    place = AttachPoint("", "", target=program, offset=entry, pid=os.getpid())
     return [
         Way("begin", _RAW_TRACEPOINT, AttachPoint("", "")),
         Way("tracepoint", _TRACEPOINT, _tracepoint()),
