@@ -28,6 +28,8 @@ from osmia.errors import SourceError
         ("begin { @x = nope; }", "Unknown identifier: 'nope'"),
         ('begin { printf("%d\\n"); }', "not enough arguments for format string (0 supplied, 1 expected)"),
         ('begin { printf("%d\\n", 1, 2); }', "too many arguments for format string (2 supplied, 1 expected)"),
+        ('begin { printf("%*d", 7, 4); }', "unsupported format specifier: %*d"),
+        ('begin { debugf("%d %d %d %d", 1, 2, 3, 4); }', "debugf() cannot use more than 3 conversion specifiers"),
         ('begin { printf("%d\\n", "a"); }', "unsupported format specifier for type 'string[2]': d"),
         ("begin { printf(pid); }", "printf() expects a string literal"),
         ("begin { @x = lhist(1, 10, 5, 1); }", "lhist() min must be less than max"),

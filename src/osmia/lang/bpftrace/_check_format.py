@@ -22,6 +22,10 @@ def check_format(st: State, e: ast.Call, form: ast.String) -> None:
         )
         if len(items) > MAX_TRACE_ARGUMENTS:
             st.error(e.span, f"{e.name}() cannot use more than {MAX_TRACE_ARGUMENTS} conversion specifiers")
+    starred = next((i for i in items if "*" in i.text), None)
+    if starred is not None:
+        st.error(e.span, f"unsupported format specifier: {starred.text}", "write the width as a number")
+        return
     given = len(e.args) - 1
     if given != len(items):
         many = "not enough" if given < len(items) else "too many"
