@@ -15,7 +15,7 @@ _INT = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 
 def _quote(name: str) -> str:
-    if name.replace("_", "a").replace(".", "a").isalnum() and name.isascii():
+    if name.replace("_", "a").replace(".", "a").isalnum() and name.isascii() and not name[0].isdigit():
         return name
     escaped = "".join(c if 32 <= b < 127 and c not in '"\\' else f"\\{b:02X}" for b in name.encode() for c in [chr(b)])
     return f'"{escaped}"'
@@ -103,7 +103,7 @@ class Module:
                 '!0 = !{i32 2, !"Debug Info Version", i32 3}',
                 '!1 = !{i32 7, !"Dwarf Version", i32 4}',
                 "!2 = distinct !DICompileUnit(language: DW_LANG_C99, file: !3, emissionKind: LineTablesOnly)",
-                f'!3 = !DIFile(filename: "{_data(self.file.encode())}", directory: "")',
+                f'!3 = !DIFile(filename: "{_data(self.file.encode("utf-8", "surrogateescape"))}", directory: "")',
                 "!4 = !DISubroutineType(types: !5)",
                 "!5 = !{null}",
                 *self._metadata,

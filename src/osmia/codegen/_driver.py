@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 
-from ..errors import CodegenError
+from ..errors import CodegenError, OsmiaError
 from ..objects import Function
 from . import _llvm
 from ._builder import STACK_LIMIT, Module
 from ._check import check_text
 
+PATIENCE_S = 120  # LLVM's time grows with the square of a block's length: a huge one would never end
 # A function with fewer temporaries than this cannot spill past the stack limit, whatever LLVM does.
 _SPILL_BYTES = 8
+_SIGALRM = 14
+_DONE = "\ncompiled"  # the child's last words when all went well
 
 
 class Compiled:
@@ -37,7 +40,8 @@ def compile_module(module: Module, *, optimize: str = "short", source: dict[str,
     ir = module.text()
     stack = check_text(ir, module.cpu)
     busiest = max((f.stack + f.values * _SPILL_BYTES for f in module.functions), default=0)
-    if max(stack, busiest) > STACK_LIMIT:
+    # -O2 unrolls and inlines, so there the size of the source says nothing.
+    if max(stack, busiest) > STACK_LIMIT or optimize == "O2":
         data = compile_guarded(ir, cpu=module.cpu, optimize=optimize)
     else:
         data = _llvm.emit(ir, cpu=module.cpu, optimize=optimize)
@@ -46,7 +50,10 @@ def compile_module(module: Module, *, optimize: str = "short", source: dict[str,
 
 
 def compile_guarded(ir: str, *, cpu: str = "v3", optimize: str = "short") -> bytes:
-    """Compile in a forked child: LLVM's exit or abort becomes a CodegenError. Costs about 5 ms more."""
+    """Compile in a forked child: LLVM's exit or abort becomes a CodegenError. Costs about 5 ms more.
+
+    For any text, also such that `check_text` did not see: nothing that LLVM does ends this process or keeps it waiting.
+    """
     _llvm._library()  # loaded once, here, and shared with the child
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -56,22 +63,33 @@ def compile_guarded(ir: str, *, cpu: str = "v3", optimize: str = "short") -> byt
     os.close(out_write)
     os.close(err_write)
     data, said = _read_both(out_read, err_read)
-    _, status = os.waitpid(pid, 0)
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:  # who uses us ignores SIGCHLD: the kernel kept no status, so the child's last words count
+        status = 0 if said.endswith(_DONE) else 1
     if status == 0 and data:
         return data
-    raise _explain(said, status)
+    raise _explain(said.removesuffix(_DONE), status)
 
 
 def _child(ir: str, cpu: str, optimize: str, out: int, err: int) -> None:
     code = 1
     try:
+        import signal
+
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        signal.alarm(PATIENCE_S)
         os.dup2(err, 2)
         data = memoryview(_llvm.emit(ir, cpu=cpu, optimize=optimize))
         while data:
             data = data[os.write(out, data) :]
+        os.write(2, _DONE.encode())
         code = 0
-    except CodegenError as error:
-        os.write(2, error.message.encode())
+    except OsmiaError as error:
+        os.write(2, error.message.encode("utf-8", "replace"))
+    except Exception as error:
+        os.write(2, f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
     finally:
         os._exit(code)
 
@@ -103,7 +121,12 @@ def _explain(said: str, status: int) -> CodegenError:
             line = int(head[-2])
         elif len(head) >= 4 and head[-3].isdigit():
             line = int(head[-3])
-    if "stack" in said.lower():
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == _SIGALRM:
+        return CodegenError(
+            f"compile: LLVM was not done after {PATIENCE_S} s",
+            hint="split the probe, or unroll less",
+        )
+    if "stack limit" in said:
         return CodegenError(
             f"compile function {function or '?'}: more than {STACK_LIMIT} bytes of stack are needed",
             function=function,
@@ -116,6 +139,6 @@ def _explain(said: str, status: int) -> CodegenError:
 
 def split_object(data: bytes, source: dict[str, list[str]]) -> tuple[dict[str, Function], bytes]:
     """Functions (with relocations by symbol name and line info) and `.rodata` of an object that LLVM wrote."""
-    from ._object import ObjectReader
+    from ._object import split
 
-    return ObjectReader(data, source).split()
+    return split(data, source)

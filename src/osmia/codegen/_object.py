@@ -6,6 +6,7 @@ It is trusted (our own process made it a millisecond ago) and of one known shape
 
 from __future__ import annotations
 
+from struct import error as StructError
 from struct import iter_unpack, unpack_from
 
 from ..errors import CodegenError
@@ -27,8 +28,20 @@ class _Section:
         self.base = 0  # where it begins in the joined read-only data
 
 
+def split(data: bytes, source: dict[str, list[str]]) -> tuple[dict[str, Function], bytes]:
+    """Functions by name, and the read-only data. CodegenError for what is no whole object."""
+    try:
+        return ObjectReader(data, source).split()
+    except (StructError, IndexError, KeyError, ValueError) as problem:
+        raise CodegenError(f"read the object that LLVM wrote: {type(problem).__name__}: {problem}") from None
+
+
 class ObjectReader:
+    """See `split`."""
+
     def __init__(self, data: bytes, source: dict[str, list[str]]) -> None:
+        if data[:4] != b"\x7fELF" or data[4:6] != b"\x02\x01":
+            raise CodegenError("read the object that LLVM wrote: it is no 64-bit little-endian ELF file")
         self._source = source
         offset, count, names_at = unpack_from("<Q", data, 40)[0], *unpack_from("<HH", data, 60)
         headers = [unpack_from("<IIQQQQIIQQ", data, offset + 64 * i) for i in range(count)]
@@ -125,6 +138,8 @@ class ObjectReader:
         while at < end:
             section, count = unpack_from("<II", ext, at)
             at += 8
+            if record < 16 or count > (end - at) // record:
+                raise ValueError("line info beyond its section")
             lines = out.setdefault(_text(names, section), [])
             for _ in range(count):
                 offset, file, _text_at, place = unpack_from("<IIII", ext, at)
