@@ -73,7 +73,7 @@ CONFIG = {
     "str_trunc_trailer": "what is printed after a string that was cut",
     "print_maps_on_exit": "print all maps when tracing ends",
     "unstable_tseries": "accepted: `error`, `warn` or `enable`",
-    "show_debug_info": "accepted: stacks show functions and offsets",
+    "show_debug_info": "show the line of source in user stacks, where DWARF has it",
 }
 # Expressions and what `print` shows of them: a test runs them all.
 LITERALS = (
