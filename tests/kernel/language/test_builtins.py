@@ -245,7 +245,7 @@ def test_comm_of_another_process() -> None:
     """By number, where the kernel lets programs look tasks up; elsewhere it is an error, never an empty name."""
     with start_activity("waits") as work:
         number = f"(uint32){work.pid}"
-        outcome = run(f'iter:task {{ if (ctx.task.pid == 1) {{ printf("%s\\n", comm({number})); }} }}')
+        outcome = run(f'iter:task {{ if (ctx.task.pid == {os.getpid()}) {{ printf("%s\\n", comm({number})); }} }}')
     assert outcome.lines == ["osmia-work"]
     with pytest.raises(osmia.OsmiaError, match="comm"):
         osmia.compile(f"BEGIN {{ @ = comm({number}); }}")
