@@ -39,9 +39,12 @@ BY_PROCESS = ("uprobe", "uretprobe", "usdt", "watchpoint", "iter", "profile", "s
 # How often losses are looked at, and processes that have no pidfd, in seconds.
 TICK = 0.5
 FIRST_TICK = 0.005
-# So many records at once, and the next batch gets time to grow: whoever empties the ring has the next record wake it.
-BUSY = 64
+# Records of one format that follow each other: from so many on they are handled at once.
+MANY = 64
+# Whoever empties the ring has the very next record wake it, which costs the traced program more than the record does.
+# So batches that follow each other within two naps are let grow for one; a ring must hold what comes meanwhile.
 NAP = 0.001
+ROOM_FOR_NAPS = 1 << 20
 # Longest time that the end of a trace spends on reading what is left, in seconds.
 PATIENCE = 0.5
 
@@ -120,7 +123,9 @@ class Session:
         self._next_tick = 0.0
         self._tick = TICK
         self._over = False  # nothing more to wait for
-        self._busy = False  # records come fast
+        self._naps = any(m.name == obj.ring and m.max_entries >= ROOM_FOR_NAPS for m in obj.maps)
+        self._last_batch = 0.0
+        self._busy = False  # batches follow each other closely
         self._deaf = False  # exit() was seen: what the ring still holds came after it
 
     # life
@@ -339,12 +344,16 @@ class Session:
             if fd >= 0:
                 waiter.register(fd, POLLIN)
         limit = self._tick if timeout is None or timeout > self._tick else timeout
-        if self._busy and limit >= NAP:
-            self._busy = False
+        if self._busy and self._naps and limit >= NAP:
             time.sleep(NAP)
         if self._deadline:
             limit = min(limit, max(0.0, self._deadline - time.monotonic()))
         return {fd for fd, _event in waiter.poll(limit * 1000)}
+
+    def _note_batch(self) -> None:
+        now = time.monotonic()
+        self._busy = now - self._last_batch < 2 * NAP
+        self._last_batch = now
 
     def _process_gone(self, ready: set[int]) -> bool:
         if self._child:
@@ -367,10 +376,11 @@ class Session:
         if not self._reader:
             return 0
         batch = self._reader.drain()
-        self._busy = batch.count >= BUSY
+        if batch.count:
+            self._note_batch()
         data, handlers = batch.data, self._handlers
         for start, count, _size, stride in batch.runs:
-            if count >= BUSY and self._handle_rows(data, start, count, stride):
+            if count >= MANY and self._handle_rows(data, start, count, stride):
                 continue
             for at in range(start, start + count * stride, stride):
                 (format_id,) = RECORD_ID(data, at)
@@ -415,10 +425,11 @@ class Session:
             if timeout:
                 self._wait(timeout)
             deadline = time.monotonic() + PATIENCE
-            taken = BUSY
-            while taken >= BUSY and time.monotonic() < deadline:
+            taken = MANY
+            while taken >= MANY and time.monotonic() < deadline:
                 taken = count_by_id(self._reader.drain(), counts)
-                self._busy = self._busy or taken >= BUSY
+            if counts:
+                self._note_batch()
         return counts
 
     def resume(self) -> None:
