@@ -99,6 +99,16 @@ class Btf:
         self._found: dict[tuple[str, int], int | None] = {}
         self._odd_ints: dict[int, tuple[int, int]] = {}
 
+    def close(self) -> None:
+        """Unmap the file now, where it is mapped; nothing can be read any more. More than once does no harm."""
+        self._words.release()
+        close = getattr(self.data, "close", None)
+        if close is not None:
+            try:
+                close()
+            except BufferError:
+                return  # somebody still looks at a part of it: it goes with that
+
     @property
     def offsets(self) -> Sequence[int]:
         """The index: word offset of each type of this (not the base's) type section."""

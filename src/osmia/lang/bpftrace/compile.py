@@ -81,6 +81,11 @@ class Compilation:
                 self._btf = load_kernel_btf(path=self._btf_path) if self._btf_path else load_kernel_btf()
         return self._btf
 
+    def close(self) -> None:
+        """Let go of the kernel's types. More than once does no harm."""
+        if self._btf is not None:
+            self._btf.close()
+
     def parse(self) -> ast.Script:
         """The tree after expansion of imports, macros and parameters."""
         from .expand import expand
@@ -232,7 +237,13 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     than `kernel` (major, minor; 6.1 unless told) is used.
     Raises SourceError with all errors of the script.
     """
-    return Compilation(script, name=name, **options).compile()  # type: ignore[arg-type]
+    compilation = Compilation(script, name=name, **options)  # type: ignore[arg-type]
+    try:
+        return compilation.compile()
+    except BaseException:
+        # Whoever keeps the exception keeps all of this alive: at least no file stays open.
+        compilation.close()
+        raise
 
 
 # The oldest kernel that an object for several kernels is made for, unless told: the first with all that scripts need.
