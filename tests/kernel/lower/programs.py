@@ -138,12 +138,12 @@ class Program:
         rounds = self.rng.randrange(1 if kind == 2 else 0, 5)
         name = f"$i{self.counters}"
         known = dict(self.generator.scope)
-        if kind == 0:
-            self.generator.scope[name] = S64
+        first = self.rng.randrange(-3, 3)
+        if kind == 0:  # bounds that are literals without a sign make it as flexible as they are
+            self.generator.scope[name] = Int(8, True, first >= 0)
         # unroll is no loop: break and continue in it are about the loop around it
         body, run_body = self.block(depth - 1, in_loop=in_loop if kind == 2 else True)
         self.generator.scope = known
-        first = self.rng.randrange(-3, 3)
 
         def run(v: Variables) -> None:
             for i in range(rounds):

@@ -18,7 +18,9 @@ def _expression(p: Program, s: ast.ExprStmt) -> None:
             p.expr(e)
         return
     if isinstance(e, ast.Name) and e.name in CALLS and e.name not in ("pid", "tid", "comm", "nsecs", "ppid", "pcomm"):
-        CALLS[e.name](p, ast.Call(e.span, e.name, []))
+        call = ast.Call(e.span, e.name, [])
+        call.type = e.type
+        CALLS[e.name](p, call)
         return
     p.expr(e)
 
@@ -106,8 +108,10 @@ def _if(p: Program, s: ast.If) -> None:
 
 
 def _return(p: Program, s: ast.Return) -> None:
-    if s.value is not None and not p.in_callback:
-        p.return_value(p.integer(s.value))
+    value = p.integer(s.value) if s.value is not None else "0"
+    # The kernel takes no result but 0 from tracing programs (check_return_code in the verifier).
+    if s.value is not None and not p.in_callback and p.probe.provider not in ("iter", "fentry", "fexit"):
+        p.return_value(value)
     else:
         p.leave()
     p.f.start(p.f.label("dead"))
