@@ -121,3 +121,7 @@ def test_captures():
 def test_the_value_of_a_loop_over_counts_is_a_number():
     checked = run("begin { @m[1] = count(); for ($kv : @m) { print($kv.1); } }")
     assert str(checked.probes[0].body[1].target.type) == "(int8,uint64)"
+
+
+def test_assertions_about_types_leave_nothing_behind():
+    assert run('begin { static_assert(1 == 1, "no"); assert_str(comm); }').probes[0].body == []
