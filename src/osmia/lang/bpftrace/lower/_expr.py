@@ -406,7 +406,7 @@ def dereference(p: Program, address: str, pointer: Type, node: ast.Node) -> Valu
         base.reg = address  # our own memory, but the verifier no longer knows it: read it as kernel memory
         return at_offset(p, base, 0, element)
     if space == CONTEXT:
-        return Value(element, "", CONTEXT)
+        return at_offset(p, Value(element, "", CONTEXT), 0, element)
     return at_offset(p, Value(element, address, space), 0, element)
 
 
