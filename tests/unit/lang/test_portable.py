@@ -20,13 +20,15 @@ SCRIPT = """BEGIN {
 }"""
 
 
-def kernel(shift: int, *, nested: bool = False, without: str = "") -> Btf:
-    """Types of a kernel whose members stand `shift` bytes further on; `nested`: some in an anonymous union."""
+def kernel(shift: int, *, nested: bool = False, without: str = "", wide: int = 4) -> Btf:
+    """Types of a kernel whose members stand `shift` bytes further on; `nested`: some in an anonymous struct."""
     b = BtfBuilder()
     integer, char = b.int("int", 4, signed=True), b.int("char", 1, signed=True)
     task = b.struct("task_struct", 4096)
     cred = b.struct("cred", 256)
-    b.set_members(cred, [("uid", b.typedef("kuid_t", b.struct("", 4, [("val", integer, 0)])), 8 * (4 + shift))])
+    b.set_members(
+        cred, [("uid", b.typedef("kuid_t", b.struct("", 8, [("val", b.int("kuid", wide), 0)])), 8 * (4 + shift))]
+    )
     both = [("pid", integer, 0), ("tgid", integer, 32)]
     rows = [("", b.struct("", 8, both), 8 * shift)] if nested else [(n, t, at + 8 * shift) for n, t, at in both]
     rows += [
@@ -38,13 +40,13 @@ def kernel(shift: int, *, nested: bool = False, without: str = "") -> Btf:
     return Btf(b.build())
 
 
-def offsets(obj: Object, target: Btf) -> dict[str, set[int]]:
-    """What each access came to on the target."""
+def offsets(obj: Object, target: Btf, kind: int = 0) -> dict[str, set[int]]:
+    """What the offset (or with `kind` 1 the size) of each member that is accessed came to on the target."""
     program = obj.programs[0]
     linked = link(program, obj)
     code = apply_core(linked, obj.btf, target).insns
     found: dict[str, set[int]] = {}
-    for relocation in linked.core:
+    for relocation in [r for r in linked.core if r.kind == kind]:
         op, _, _, imm = struct.unpack_from("<BBhi", code, relocation.insn * 8)
         value = imm if op == 0x18 else -1 if (op, imm) == (0x85, POISON) else -2
         found.setdefault(unresolved_at(obj, program, relocation.insn), set()).add(value)
@@ -76,6 +78,12 @@ def test_what_the_target_lacks_is_poison() -> None:
     obj = compile_script(SCRIPT, portable=True)
     found = offsets(obj, kernel(8, without="comm"))
     assert found["task_struct.comm"] == {-1} and found["task_struct.cred"] == {24}
+
+
+@pytest.mark.parametrize("wide", [1, 2, 4, 8])
+def test_as_many_bytes_are_read_as_the_target_has(wide: int) -> None:
+    found = offsets(compile_script(SCRIPT, portable=True), kernel(8, wide=wide), 1)
+    assert found["cred.uid.val"] == {wide} and found["task_struct.pid"] == {4}
 
 
 def test_without_portable_there_are_no_relocations() -> None:

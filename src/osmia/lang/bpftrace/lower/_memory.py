@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ast
 from ..types import BPF, CONTEXT, INT64, KERNEL, USER, Type
 from ._layout import align_of, has_padding, size_of, tuple_layout
-from ._portable import move
+from ._portable import move, width
 from ._program import Program, Value
 
 INLINE = 128  # bytes that are copied or zeroed by instructions; more goes through a helper
@@ -84,7 +84,7 @@ def load_scalar(p: Program, base: Value, offset: int, t: Type) -> str:
     if base.space == BPF:
         return f.load(f.gep(base.reg, offset), size, t.signed, align=1 if offset % size else 0)
     slot = f.alloca(8)
-    read_raw(p, base.space, slot, size, move(p, base.reg, offset))
+    read_raw(p, base.space, slot, width(p, slot, size, offset), move(p, base.reg, offset))
     return f.load(slot, size, t.signed)
 
 

@@ -19,21 +19,36 @@ if TYPE_CHECKING:
     from ._program import Program
 
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _ENUM64 = 1, 2, 3, 4, 5, 6, 19  # linux/btf.h
-_BYTE_OFFSET = 0  # BPF_CORE_FIELD_BYTE_OFFSET
+_BYTE_OFFSET, _BYTE_SIZE = 0, 1  # enum bpf_core_relo_kind (linux/bpf.h)
+_SIZE = ".size"
 
 
 class KernelOffset(int):
-    """Byte offset of a member, as on this machine; `symbol` stands for it in the code."""
+    """Byte offset of a member, as on this machine; `symbol` stands for it in the code, `symbol`.size for its size."""
 
     symbol: str
+    size: int
 
 
 def move(p: Program, address: str, offset: int) -> str:
     """The address `offset` bytes further on; of members of kernel types, the target kernel says how many."""
     if isinstance(offset, KernelOffset):
-        # Opaque: the optimizer must neither fold the symbol into other constants nor draw conclusions from it.
-        return p.f.op("add", address, p.f.opaque(p.f.to_int(p.module.kernel_symbol(offset.symbol))))
+        return p.f.op("add", address, _number(p, offset.symbol))
     return p.f.op("add", address, str(offset)) if offset else address
+
+
+def width(p: Program, slot: str, size: int, offset: int) -> int | str:
+    """How many bytes to read of a number at `offset` into the 8 bytes at `slot`, which are cleared if that may differ:
+    where the target kernel's member is narrower, what lies behind it must not be read."""
+    if not isinstance(offset, KernelOffset) or offset.size != size:
+        return size
+    p.f.store("0", slot)
+    return _number(p, offset.symbol + _SIZE)
+
+
+def _number(p: Program, symbol: str) -> str:
+    # Opaque: the optimizer must neither fold the symbol into other constants nor draw conclusions from it.
+    return p.f.opaque(p.f.to_int(p.module.kernel_symbol(symbol)))
 
 
 class Accesses:
@@ -59,7 +74,7 @@ class Accesses:
                 bit, _, member = self._btf.field(self._btf.resolve(id), name) or (0, 0, 0)
                 at, id = at + bit, member
             found = KernelOffset(at // 8)
-            found.symbol = f"core.{len(self._places)}"
+            found.symbol, found.size = f"core.{len(self._places)}", self._btf.size_of(id)
             self._places[key] = (struct.type_id, found)
         return self._places[key][1]
 
@@ -80,15 +95,17 @@ class Accesses:
 
     def relocated(self, function: Function) -> Function:
         """The function with offsets in place of symbols. Call after `add_types`."""
-        offsets = {offset.symbol: int(offset) for _, offset in self._places.values()}
+        places = [offset for _, offset in self._places.values()]
+        values = {o.symbol: int(o) for o in places} | {o.symbol + _SIZE: o.size for o in places}
         code, core, others = bytearray(function.insns), [], []
         for relocation in function.relocations:
-            if relocation.kind != "ksym" or relocation.symbol not in offsets:
+            if relocation.kind != "ksym" or relocation.symbol not in values:
                 others.append(relocation)
                 continue
-            type_id, access = self._types[relocation.symbol]
-            pack_into("<i", code, relocation.insn * 8 + 4, offsets[relocation.symbol])
-            core.append(CoreRelocation(relocation.insn, type_id, access, _BYTE_OFFSET))
+            type_id, access = self._types[relocation.symbol.removesuffix(_SIZE)]
+            pack_into("<i", code, relocation.insn * 8 + 4, values[relocation.symbol])
+            kind = _BYTE_SIZE if relocation.symbol.endswith(_SIZE) else _BYTE_OFFSET
+            core.append(CoreRelocation(relocation.insn, type_id, access, kind))
         return function.replace(insns=bytes(code), relocations=tuple(others), core=tuple(core))
 
 
