@@ -97,9 +97,8 @@ class Session:
         trailer = str(self._settings.get("str_trunc_trailer", ".."))
         longest = int(self._settings.get("max_strlen", 1024))
         self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest)
-        user = ("uprobe", "uretprobe", "usdt")
         for p in obj.attach_points:
-            if p.provider in user:
+            if p.provider in ("uprobe", "uretprobe", "usdt"):
                 self.names.programs.setdefault(p.target, set()).add(p.address)
         self.names.resolves_users = needs_processes(obj)
         self.names.lines = bool(self._settings.get("show_debug_info", 0))
