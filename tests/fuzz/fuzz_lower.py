@@ -1,3 +1,4 @@
+# ruff: noqa: E402, E501  (texts of scripts and IR are not wrapped)
 """Compile generated scripts that the checker accepts, and load them: only Osmia's own errors may come out, and the
 verifier must take what the compiler made.
 
@@ -24,8 +25,8 @@ from osmia.lang.bpftrace.compile import Compilation
 # Probes that every kernel with BTF has; programs are loaded, never attached.
 PROBES = (
     "begin", "end", "interval:s:1", "profile:hz:9", "tracepoint:sched:sched_switch", "tracepoint:syscalls:sys_enter_openat",
-    "rawtracepoint:sched_switch", "uprobe:/bin/sh:main", "software:cpu-clock:1000000", "iter:task", "uretprobe:/bin/sh:main",
-    "uprobe:/proc/self/exe:main",
+    "rawtracepoint:sched_switch", "uprobe:libc:puts", "software:cpu-clock:1000000", "iter:task", "uretprobe:libc:puts",
+    "uprobe:libc:malloc", "kprobe:vfs_read", "fexit:vfs_read",
 )  # fmt: skip
 ACCEPTABLE = ("too complex", "too large", "512 bytes of stack", "too many", "back-edge", "infinite loop")
 

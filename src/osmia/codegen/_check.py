@@ -32,7 +32,8 @@ _ATOMIC_V1 = ("add",)
 _SIZES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
 # Intrinsics that become instructions; those of llvm.mem* are looked at more closely.
 _INTRINSICS = (
-    "bpf.", "dbg.", "lifetime.", "preserve.", "abs.", "bswap.", "bitreverse.", "ctpop.", "ctlz.", "cttz.", "fshl.", "fshr.",
+    "bpf.", "dbg.", "lifetime.", "preserve.", "abs.", "bswap.", "bitreverse.", "ctpop.", "ctlz.", "cttz.",
+    "fshl.", "fshr.",
     "umin.", "umax.", "smin.", "smax.", "uadd.", "usub.", "sadd.", "ssub.", "assume", "expect", "ucmp.", "scmp.",
     "is.constant.", "objectsize.", "sideeffect", "donothing", "umul.with.overflow.i32", "smul.with.overflow.i32",
 )  # fmt: skip
@@ -185,7 +186,9 @@ class _Function:
         if not size.isdigit():
             raise self.error("memory block of variable size is copied or set", "use a constant size")
         if int(size) > _MOST_INLINE:
-            raise self.error(f"memory block of {size} bytes is copied or set ({_MOST_INLINE} at most)", "do it in a loop")
+            raise self.error(
+                f"memory block of {size} bytes is copied or set ({_MOST_INLINE} at most)", "do it in a loop"
+            )
         if int(size) > _SURELY_INLINE:
             self.stack += _UNSURE
 

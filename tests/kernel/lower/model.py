@@ -110,9 +110,7 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
     left_signed, right_signed = signs(a.type, b.type)
     signed = left_signed or (right_signed and op not in ("<<", ">>")) or op == "-"
     ta, tb = a.type, b.type
-    return Expr(
-        f"({a.text} {op} {b.text})", Int(8, signed), lambda v: compute(op, a.value(v), b.value(v), ta, tb)
-    )
+    return Expr(f"({a.text} {op} {b.text})", Int(8, signed), lambda v: compute(op, a.value(v), b.value(v), ta, tb))
 
 
 def unary(op: str, a: Expr) -> Expr:
@@ -187,7 +185,7 @@ class Generator:
             a, b = self.expression(depth - 1, constant=False), self.expression(depth - 1)
             if rng.random() < 0.3 and not b.literal:
                 a, b = self.leaf(), b
-            op = rng.choice(list(PLAIN) + ["/", "%", "/", "%"])
+            op = rng.choice([*PLAIN, "/", "%", "/", "%"])
             if b.literal and op in "/%" and b.value({}) == 0:
                 op = "+"
             return binary(op, a, b)

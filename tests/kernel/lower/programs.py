@@ -105,7 +105,12 @@ class Program:
             if form >= 2:
                 v[into] = S64.wrap(v[name] if form == 2 else old)
 
-        text = {0: f"{name}{op};", 1: f"{op}{name};", 2: f"{into} = (int64)({op}{name});", 3: f"{into} = (int64)({name}{op});"}[form]
+        text = {
+            0: f"{name}{op};",
+            1: f"{op}{name};",
+            2: f"{into} = (int64)({op}{name});",
+            3: f"{into} = (int64)({name}{op});",
+        }[form]
         return text, run
 
     def choice(self, depth: int, in_loop: bool) -> tuple[str, Effect]:

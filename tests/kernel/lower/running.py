@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """Run `begin` programs and get what they print and leave."""
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ class Result:
         with osmia.trace(obj, duration=20) as trace:
             trace.wait()
             events = list(trace.events())
-            self.maps = {name: view.value if view.scalar else distinct(view.items()) for name, view in trace.maps.items()}
+            self.maps = {
+                name: view.value if view.scalar else distinct(view.items()) for name, view in trace.maps.items()
+            }
             self.lost = trace.lost
         self.printed = [event.value for event in events if isinstance(event, Print)]
         self.records = [event.args for event in events if isinstance(event, Printf)]

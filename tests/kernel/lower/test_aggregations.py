@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """Aggregations against the same in Python: signs, edges of buckets, reading them inside the program."""
 
 from __future__ import annotations
@@ -95,7 +96,11 @@ def test_linear_histogram_buckets(low: int, high: int, step: int) -> None:
     numbers = [MIN, MAX, *(edge + d for edge in [*range(low, high, step), high] for d in (-1, 0, 1))]
     above = low + -(-(high - low) // step) * step
     wanted = Counter(None if n < low else above if n >= high else n - (n - low) % step for n in numbers)
-    result = begin(feed(numbers).replace("BODY", f"@h = lhist($n, {low}, {high}, {step}); @k[1] = lhist($n, {low}, {high}, {step});"))
+    result = begin(
+        feed(numbers).replace(
+            "BODY", f"@h = lhist($n, {low}, {high}, {step}); @k[1] = lhist($n, {low}, {high}, {step});"
+        )
+    )
     for view in (result.maps["@h"], result.maps["@k"][1]):
         assert filled(view) == wanted
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """Keys and values in memory: equal keys are equal bytes, whichever way they were made."""
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def test_nested_tuples_and_records() -> None:
     result = begin(
         '$r = (a=1, b=(c="xy", d=(uint8)3)); @r = $r; @k[$r] = 1; @k[(a=1, b=(c="xy", d=(uint8)3))] = 2; print($r.b.c); print(@r.b.d); '
         '$t = (((uint8)1, "a"), ("bcd", ((uint8)2, (int64)-3))); @t = $t; @n[$t] = 1; @n[@t] = 2; print($t.1.1.1); print(@t.0.1); '
-        "$swap = (b=(c=\"xy\", d=(uint8)3), a=1); print($swap == $r); $x = $t.1; @n2[$x] = 1; @n2[@t.1] = 2; print(@t == $t);"
+        '$swap = (b=(c="xy", d=(uint8)3), a=1); print($swap == $r); $x = $t.1; @n2[$x] = 1; @n2[@t.1] = 2; print(@t == $t);'
     )
     assert list(result.maps["@k"].values()) == [2]
     assert result.maps["@n"] == {((1, "a"), ("bcd", (2, -3))): 2}

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """Loops: their bounds, what leaves them, nesting."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """Random checks of strings, tuples and map keys, with what they must give."""
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ class _Texts:
             first, second = self.text(), self.text()
             longer, text = sorted((first, second), key=len, reverse=True) if rng.random() < 0.7 else (first, second)
             # The longer one first: what it leaves behind must not matter.
-            self.setup.append(f"$s{i} = {quoted(longer)}; $s{i} = {quoted(text)}; @s{i} = {quoted(longer)}; @s{i} = $s{i};")
+            self.setup.append(
+                f"$s{i} = {quoted(longer)}; $s{i} = {quoted(text)}; @s{i} = {quoted(longer)}; @s{i} = $s{i};"
+            )
             self.known[f"$s{i}"] = self.known[f"@s{i}"] = text
 
     def text(self) -> str:

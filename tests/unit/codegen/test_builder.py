@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """The builder: what it folds, reuses and refuses, and that LLVM reads what it writes."""
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ def test_a_block_falls_through_and_the_last_one_returns() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "with space", 'quo"te', "back\\slash", "new\nline", "1digit", "ümlaut", "a.b_c", "%x", ";", "", "sdiv"]
+    "name",
+    ["plain", "with space", 'quo"te', "back\\slash", "new\nline", "1digit", "ümlaut", "a.b_c", "%x", ";", "", "sdiv"],
 )
 def test_any_name_and_file(name: str) -> None:
     module = Module(name)
@@ -187,7 +189,7 @@ def test_constants_keep_every_byte(texts: list[bytes]) -> None:
     module, f = function()
     at = 0
     for data in [*texts, b"text\0", b"12345678", b"x" * 16, b"y" * 32]:
-        for offset in range(0, len(data)):
+        for offset in range(len(data)):
             f.store(f.load(f.gep(module.constant(data), offset), 1, volatile=True), f.gep("%a0", at), 1)
             at += 1
     f.ret()

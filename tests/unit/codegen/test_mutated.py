@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (texts of scripts and IR are not wrapped)
 """No text kills the process: mutated IR gives an object or a CodegenError."""
 
 from __future__ import annotations
