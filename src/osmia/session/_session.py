@@ -13,7 +13,7 @@ from ._actions import compile_action
 from ._losses import Losses
 from ._maps import MapView
 from ._names import Names, needs_processes
-from ._readers import RINGS, open_reader
+from ._readers import RINGS, Pace, open_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ TICK = 0.5
 FIRST_TICK = 0.005
 # Records of one format that follow each other: from so many on they are handled at once.
 MANY = 64
-# Whoever empties the ring has the very next record wake it, which costs the traced program more than the record does.
-# So batches that follow each other within two naps are let grow for one; a ring must hold what comes meanwhile.
-NAP = 0.001
-ROOM_FOR_NAPS = 1 << 20
 # Longest time that the end of a trace spends on reading what is left, in seconds.
 PATIENCE = 0.5
 
@@ -122,9 +118,7 @@ class Session:
         self._next_tick = 0.0
         self._tick = TICK
         self._over = False  # nothing more to wait for
-        self._naps = any(m.name == obj.ring and m.max_entries >= ROOM_FOR_NAPS for m in obj.maps)
-        self._last_batch = 0.0
-        self._busy = False  # batches follow each other closely
+        self._pace = Pace(obj)
         self._deaf = False  # exit() was seen: what the ring still holds came after it
 
     # life
@@ -343,16 +337,10 @@ class Session:
             if fd >= 0:
                 waiter.register(fd, POLLIN)
         limit = self._tick if timeout is None or timeout > self._tick else timeout
-        if self._busy and self._naps and limit >= NAP:
-            time.sleep(NAP)
+        self._pace.rest(limit)
         if self._deadline:
             limit = min(limit, max(0.0, self._deadline - time.monotonic()))
         return {fd for fd, _event in waiter.poll(limit * 1000)}
-
-    def _note_batch(self) -> None:
-        now = time.monotonic()
-        self._busy = now - self._last_batch < 2 * NAP
-        self._last_batch = now
 
     def _process_gone(self, ready: set[int]) -> bool:
         if self._child:
@@ -376,7 +364,7 @@ class Session:
             return 0
         batch = self._reader.drain()
         if batch.count:
-            self._note_batch()
+            self._pace.note_batch()
         data, handlers = batch.data, self._handlers
         for start, count, _size, stride in batch.runs:
             if count >= MANY and self._handle_rows(data, start, count, stride):
@@ -428,7 +416,7 @@ class Session:
             while taken >= MANY and time.monotonic() < deadline:
                 taken = count_by_id(self._reader.drain(), counts)
             if counts:
-                self._note_batch()
+                self._pace.note_batch()
         return counts
 
     def resume(self) -> None:
