@@ -14,6 +14,10 @@ from ._symbol import UNKNOWN, Symbol
 from ._table import SymbolTable
 from ._tables import Tables
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..elf import Dwarf
+
 _RETRY = 0.2  # seconds before an address that was in no mapping is looked for in fresh ones again
 
 
@@ -160,19 +164,7 @@ class ProcessSymbols:
         dwarf = self._tables.dwarf(key) if where is not None else None
         if dwarf is None or where is None:
             return [symbol]
-        try:
-            found = dwarf.frames(where - returned_to)
-        except ElfError:
-            found = []  # damaged: the symbol table still knows the function
-        if not found:
-            return [symbol]
-        inlined = [
-            Symbol(
-                demangle(f.name) if self.readable else f.name, 0, mapping.file, file=f.file, line=f.line, inlined=True
-            )
-            for f in found[:-1]
-        ]
-        return [*inlined, symbol.replace(file=found[-1].file, line=found[-1].line)]
+        return with_lines(dwarf, symbol, where - returned_to, readable=self.readable)
 
     def _jitted(self, address: int) -> Symbol:
         for perf in self._perf:
@@ -222,3 +214,18 @@ def start_time(pid: int) -> int:
         return int(fields[19])
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def with_lines(dwarf: Dwarf, symbol: Symbol, where: int, *, readable: bool) -> list[Symbol]:
+    """The functions inlined at ELF address `where`, then `symbol` itself, with their places in the source."""
+    try:
+        found = dwarf.frames(where)
+    except ElfError:
+        found = []  # damaged: the symbol table still knows the function
+    if not found:
+        return [symbol]
+    inlined = [
+        Symbol(demangle(f.name) if readable else f.name, 0, symbol.module, file=f.file, line=f.line, inlined=True)
+        for f in found[:-1]
+    ]
+    return [*inlined, symbol.replace(file=found[-1].file, line=found[-1].line)]

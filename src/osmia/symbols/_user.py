@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import SymbolError
 from ._demangle import demangle
-from ._process import ProcessSymbols, start_time
+from ._process import ProcessSymbols, start_time, with_lines
 from ._symbol import UNKNOWN, Symbol
 from ._table import SymbolTable
 from ._tables import Tables, file_symbol
@@ -90,7 +90,13 @@ class UserSymbols:
         """As `resolve`, with source lines, and with the inlined functions before; see `ProcessSymbols.frames`."""
         process = self.capture(pid)
         found = process.frames(address, returned_to=returned_to) if process is not None else []
-        return found if found and (found[0].name or found[0].module) else [self.resolve(pid, address)]
+        if found and (found[0].name or found[0].module):
+            return found
+        symbol, where = self._place_in_programs(pid, address)
+        dwarf = self._tables.dwarf(self._tables.add_path(symbol.module)) if symbol.name else None
+        if dwarf is None:
+            return [symbol]
+        return with_lines(dwarf, symbol, where - returned_to, readable=self._readable)
 
     def add_program(self, path: str, places: Iterable[int] = ()) -> None:
         """A file that is traced: addresses of its processes resolve even if they ended before we looked.
@@ -102,6 +108,10 @@ class UserSymbols:
         self._places.setdefault(path, set()).update(places)
 
     def _in_programs(self, pid: int, address: int) -> Symbol:
+        return self._place_in_programs(pid, address)[0]
+
+    def _place_in_programs(self, pid: int, address: int) -> tuple[Symbol, int]:
+        """The function of a traced program at an address of a process that is gone, and its address in the file."""
         found = []
         for path, table in self._programs.items():
             if table is None:
@@ -109,8 +119,8 @@ class UserSymbols:
             inside = address - (0 if table.fixed else self._bias(pid, path, address))
             symbol = table.find(inside) if table.offset(inside) is not None else None
             if symbol is not None:
-                found.append(Symbol(self._shown(symbol.name), inside - symbol.value, path, symbol.size))
-        return found[0] if len(found) == 1 else UNKNOWN
+                found.append((Symbol(self._shown(symbol.name), inside - symbol.value, path, symbol.size), inside))
+        return found[0] if len(found) == 1 else (UNKNOWN, 0)
 
     def _bias(self, pid: int, path: str, address: int) -> int:
         """Where a process had a file loaded: known from a probed place that was met before, or that this address is.
