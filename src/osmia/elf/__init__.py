@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._dwarf_types import DwarfMember, DwarfType, language_of
     from ._dwarf_unit import Die
     from ._writer import ElfWriter
+    from ._x86 import instruction_length, is_boundary
 
 __all__ = [
     "EM_AARCH64",
@@ -73,6 +74,8 @@ __all__ = [
     "UsdtArg",
     "UsdtProbe",
     "find_debug_file",
+    "instruction_length",
+    "is_boundary",
     "language_of",
     "open_dwarf",
     "open_elf",
@@ -88,6 +91,8 @@ _LAZY = {
     "DwarfType": "_dwarf_types",
     "ElfWriter": "_writer",
     "find_debug_file": "_debugfile",
+    "instruction_length": "_x86",
+    "is_boundary": "_x86",
     "language_of": "_dwarf_types",
     "open_dwarf": "_dwarf",
 }

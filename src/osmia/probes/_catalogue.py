@@ -353,11 +353,14 @@ class Catalogue:
         if spec.line:
             return self._source_line(spec, path, file)
         if spec.address is not None:
-            if not self.unsafe and file.function_at(spec.address) is None:
+            inside = None if self.unsafe else file.function_at(spec.address)
+            if not self.unsafe and inside is None:
                 raise ProbeError(
                     f"Could not resolve address: {path}:{spec.address:#x}",
                     probe=spec.text,
                 )
+            if inside is not None and spec.address != inside.value:
+                file.check_boundary(inside, spec.address - inside.value)
             try:
                 place = file.place(spec.address)
             except ElfError:

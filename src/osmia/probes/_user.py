@@ -117,7 +117,23 @@ class UserFile:
                 f"Offset outside the function bounds ('{symbol.name}' size is {symbol.size})", probe=symbol.name
             )
         start = self.place(symbol.value)
+        if offset and not unsafe:
+            self.check_boundary(symbol, offset)
         return Location(start.offset + offset, start.address + offset)
+
+    def check_boundary(self, symbol: Symbol, offset: int) -> None:
+        """ProbeError when no instruction starts `offset` bytes into a function: a probe would corrupt the program."""
+        from ..elf import EM_AARCH64, EM_X86_64, is_boundary
+
+        code = self.elf.read(self.elf.addr_to_offset(symbol.value), min(offset + 16, symbol.size))
+        machine = self.elf.machine
+        starts = is_boundary(code, offset) if machine == EM_X86_64 else machine != EM_AARCH64 or offset % 4 == 0
+        if not starts:
+            raise ProbeError(
+                "Possible attachment attempt in the middle of an instruction, try a different offset.",
+                probe=f"{symbol.name}+{offset}",
+                hint=f"objdump -d --disassemble={symbol.name} shows where instructions start; --unsafe probes anywhere",
+            )
 
     def place(self, address: int) -> Location:
         """The location of an address as the file lays it out. ElfError if the file does not hold it."""
