@@ -36,7 +36,8 @@ def compile_cached(
         store = Cache.open()
     except CacheError as error:
         if warn:
-            warn(f"{error.message}; going on without ({error.hint})")
+            # Not the hint of the error, which is to remove it: it may well be somebody's /tmp.
+            warn(f"{error.message}; going on without (set OSMIA_CACHE_DIR to a directory of your own)")
         return _compile(script, options)
     with store:
         key = _key(script, options)

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.set_threshold(100_000)
         occupy_standard_files()
         # Python's own would complain at exit of what it could not write, after we have said so.
-        sys.stdout = out = Output(1, "full")
+        sys.stdout = out = Output(1)
     else:
         out = None
     try:
@@ -118,7 +118,10 @@ def report(error: Exception, words: list[str]) -> int:
         if log and ("-v" in words or "--verbose" in words):
             complain(log + "\n")
     elif isinstance(error, OSError):
-        complain(f"{head}{error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+        cause = (error.strerror or str(error)).lower()
+        complain(f"{head}open {error.filename}: {cause}\n" if error.filename else f"{head}call the kernel: {cause}\n")
+        if error.errno in (23, 24):  # ENFILE, EMFILE
+            complain(f"{hint}raise the limit: ulimit -n 65536\n")
     else:
         complain(f"{head}internal error: {type(error).__name__}: {error}\n{hint}OSMIA_DEBUG=1 shows where\n")
     return USAGE if isinstance(error, UsageError) and not drop_in else ERROR

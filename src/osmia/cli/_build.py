@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
     script, name = args.text("execute"), "stdin"
     if not script:
         if not words:
-            raise UsageError("build: it needs a script", hint="give a file, or -e 'script'")
+            raise UsageError("read script: build needs a script", hint="give a file, or -e 'script'")
         name = words.pop(0)
         script = read_script(name)
     out = args.text("output") or (os.path.splitext(os.path.basename(name))[0] if name != "stdin" else "a") + ".bpf.o"

@@ -33,4 +33,5 @@ def cache_check() -> Check:
             return Check(name, "ok", f"{cache.path}, {len(names)} scripts")
     except CacheError as error:
         value = error.message.partition(": ")[2]
-        return Check(name, "warn", value, "it is not used: every start compiles anew", error.hint)
+        fix = "set OSMIA_CACHE_DIR to a directory of your own"
+        return Check(name, "warn", value, "it is not used: every start compiles anew", fix)

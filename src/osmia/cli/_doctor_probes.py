@@ -43,10 +43,8 @@ def _ways() -> list[Way]:
     never = 1 << 40  # events between two samples
     timer = AttachPoint("", "", period=3_600_000_000_000)
     counter = AttachPoint("", "", function="cpu-clock", period=never)
-    program, entry = _own_program()
-    # In this process alone, which is past that place. A return probe there would take the number of arguments of every
-    # process that starts for a return address.
-    place = AttachPoint("", "", target=program, offset=entry, pid=os.getpid())
+    path, offset = _own_function()
+    place = AttachPoint("", "", target=path, offset=offset, pid=os.getpid())  # in this process alone: nobody is slowed
     return [
         Way("begin", _RAW_TRACEPOINT, AttachPoint("", "")),
         Way("tracepoint", _TRACEPOINT, _tracepoint()),
@@ -71,13 +69,20 @@ def _tracepoint() -> AttachPoint:
     return AttachPoint("", "", target="sched", function="sched_process_exec")
 
 
-def _own_program() -> tuple[str, int]:
-    """This program, and the place in its file where a process starts: run once, so a probe there costs nothing."""
+def _own_function() -> tuple[str, int]:
+    """A file that this process has mapped, and the place of a function in it."""
     from ..elf import open_elf
 
-    path = "/proc/self/exe"
-    with open_elf(path) as file:
-        return path, file.addr_to_offset(file.entry)
+    with open("/proc/self/maps") as file:
+        paths = dict.fromkeys(line.split(None, 5)[5].strip() for line in file if line.count("/"))
+    for path in paths:
+        if os.path.basename(path).startswith(("libc.so", "libc-", "ld-musl")):
+            with open_elf(path) as elf:
+                symbol = elf.find_symbol("getppid")
+                if symbol is not None:
+                    return path, elf.addr_to_offset(symbol.value)
+    with open_elf("/proc/self/exe") as elf:  # no C library in a file of its own: where the process started
+        return "/proc/self/exe", elf.addr_to_offset(elf.entry)
 
 
 def try_probes() -> list[Trial]:

@@ -102,7 +102,7 @@ def script_of(args: Parsed) -> tuple[str, str, list[str]]:
     if args.text("execute"):
         return "stdin", args.text("execute"), args.arguments
     if not args.arguments:
-        raise UsageError("trace: it needs a script", hint="give a file, or -e 'script'")
+        raise UsageError("read script: trace needs a script", hint="give a file, or -e 'script'")
     path = args.arguments[0]
     return "stdin" if path == "-" else path, read_script(path), args.arguments[1:]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import syscalls
-from ..errors import AttachError, KernelError, NotSupported, OsmiaError, PermissionDenied
+from ..errors import AttachError, ElfError, KernelError, NotSupported, OsmiaError, PermissionDenied
 from ._link import Link
 
 TYPE_CHECKING = False
@@ -394,6 +394,8 @@ def _ksyscall(program: Program, point: AttachPoint) -> Link:
 def _uprobe(program: Program, point: AttachPoint) -> Link:
     is_return = point.provider == "uretprobe"
     point = _with_offsets(point)
+    if is_return:
+        point = _without_entry(point)
     if point.offsets and program.attach_type != syscalls.TRACE_UPROBE_MULTI:
         return _one_by_one(program, point, _uprobe)
     if point.offsets:
@@ -416,6 +418,35 @@ def _uprobe(program: Program, point: AttachPoint) -> Link:
         ref_ctr=point.ref_ctr_offset,
     )  # fmt: skip
     return on_event(program, point, [_checked(point, event, "perf_event_open")], keep=True)
+
+
+def _without_entry(point: AttachPoint) -> AttachPoint:
+    """Without the place where the program starts (`_start`): nothing called it, so there is no return address.
+
+    A return probe there writes over the count of arguments, and breaks every process that starts while it is attached.
+    """
+    from ..elf import open_elf
+
+    with open_elf(point.target) as file:
+        try:
+            entry = file.addr_to_offset(file.entry) if file.entry else -1
+        except ElfError:
+            return point
+    if entry not in (point.offsets or (point.offset,)):
+        return point
+    kept = [i for i, offset in enumerate(point.offsets) if offset != entry]
+    if not kept:
+        raise AttachError(
+            f"attach {_name(point)}: the program starts there, and never returns from it",
+            probe=_name(point),
+            errno=22,
+            hint="use uprobe, or uretprobe on main",
+        )
+    lists = {}
+    for name in ("functions", "offsets", "ref_ctr_offsets", "cookies"):
+        values = getattr(point, name)
+        lists[name] = tuple(values[i] for i in kept) if len(values) == len(point.offsets) else values
+    return point.replace(**lists)
 
 
 def _with_offsets(point: AttachPoint) -> AttachPoint:

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_SYSCALL = 31
 _RAW_TP, _TRACEPOINT, _KPROBE, _PERF_EVENT, _TRACING, _LSM, _XDP, _SCHED_CLS = 17, 5, 2, 7, 26, 29, 6, 3
 _DENIED = (-1, -13)
 _BAD_FD = (1 << 31) - 1
@@ -23,7 +24,7 @@ def _ins(op: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> byt
 
 _RETURN_0 = _ins(0xB7) + _ins(0x95)
 # Attach types that a program type cannot be loaded without.
-_ATTACH = {18: 8, 25: 21, 30: 36, 32: 45}
+_ATTACH = {18: 10, 25: 21, 30: 36, 32: 45}
 _SLEEPABLE = 1 << 4
 
 # What the verifier says about a helper that it does not know, or not for this program type (5.4 to 6.18).
@@ -82,12 +83,15 @@ def helper(type: int, id: int) -> bool | None:
         # Of what they can be attached to, iterators ask least of the kernel; LSM programs have but one way.
         attach_type, function = (27, "bpf_lsm_file_open") if type == _LSM else (28, "bpf_iter_task")
         btf_id = _btf_id(function) or 0
-    fd, log = _try(type, _ins(0x85, imm=id) + _RETURN_0, attach_type=attach_type, btf_id=btf_id)
+    flags = _SLEEPABLE if type == _SYSCALL else 0
+    fd, log = _try(type, _ins(0x85, imm=id) + _RETURN_0, attach_type=attach_type, btf_id=btf_id, flags=flags)
     if fd >= 0:
         os.close(fd)
         return True
     if not log:
         return _refused(fd) if fd in _DENIED else None
+    if "call " not in log and "func" not in log:
+        return None  # it was refused for something else: struct_ops, for one, wants an operation to implement
     return not any(text in log for text in _NO_HELPER)
 
 

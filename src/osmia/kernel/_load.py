@@ -53,7 +53,7 @@ class BtfData:
         for text in {text for line in lines for text in (line.file, line.text)}:
             if text in self._offsets:
                 continue
-            encoded = text.encode() + b"\0"
+            encoded = text.encode("utf-8", "surrogateescape") + b"\0"
             at = strings.find(b"\0" + encoded)
             if at < 0:
                 at = strings_len + len(added) - 1

@@ -136,7 +136,7 @@ def prog_test_run(
 
 def pin(fd: int, path: str) -> None:
     """BPF_OBJ_PIN: give a map, program or link a name in bpffs."""
-    name = path.encode() + b"\0"
+    name = path.encode("utf-8", "surrogateescape") + b"\0"
     result = bpf(OBJ_PIN, Struct("=QII").pack(address(name), fd, 0))
     if result < 0:
         raise error("bpf(BPF_OBJ_PIN)", -result, path)
@@ -144,7 +144,7 @@ def pin(fd: int, path: str) -> None:
 
 def get_pinned(path: str) -> int:
     """BPF_OBJ_GET: an fd of the object pinned at `path`."""
-    name = path.encode() + b"\0"
+    name = path.encode("utf-8", "surrogateescape") + b"\0"
     result = bpf(OBJ_GET, Struct("=QII").pack(address(name), 0, 0))
     if result < 0:
         raise error("bpf(BPF_OBJ_GET)", -result, path)

@@ -79,7 +79,7 @@ def link_uprobe_multi(
     pid: int = 0,
 ) -> int:
     """One link for many places (file offsets) of one file (since 6.6)."""
-    name = path.encode() + b"\0"
+    name = path.encode("utf-8", "surrogateescape") + b"\0"
     where, counters, ids = _array(offsets), _array(ref_ctr_offsets), _array(cookies)
     extra = pack(
         "=QQQQIII", address(name), address(where), address(counters), address(ids), len(offsets), int(is_return), pid

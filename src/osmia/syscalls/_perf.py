@@ -64,7 +64,7 @@ def perf_probe_open(
     `name` is a kernel symbol or a file; `where` the offset in it, or the kernel address when `name` is None.
     `ref_ctr` is the file offset of a USDT semaphore.
     """
-    text = name.encode() + b"\0" if name else b""
+    text = name.encode("utf-8", "surrogateescape") + b"\0" if name else b""
     config = (1 << is_return_bit if is_return else 0) | ref_ctr << 32
     return perf_event_open(type=pmu, config=config, config1=address(text), config2=where, pid=pid, cpu=cpu)
 

@@ -1,0 +1,112 @@
+"""`osmia doctor`: what it says is what happens, under settings of the kernel that are shown to it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from _environment import CAPABILITIES, Place
+
+LOCKDOWN = "/sys/kernel/security/lockdown"
+
+
+def told(place: Place, **how: Any) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """(all that it says, its checks by name)."""
+    done = place.run("doctor", "-o", "json", **how)
+    whole = json.loads(done.stdout)
+    assert done.returncode == (0 if whole["tracepoint_scripts"] else 1) and not done.stderr
+    checks = {check["name"]: check for check in whole["checks"]}
+    for check in checks.values():
+        assert check["state"] in ("ok", "warn", "fail")
+        assert check["state"] == "ok" or (check["meaning"] and check["fix"]), check
+    for name, probe in whole["probes"].items():
+        assert probe["works"] == (not probe["problem"])
+        assert probe["works"] or probe["fix"], name
+    for name, feature in whole["features"].items():
+        assert feature["supported"] or feature["reason"], name
+    return whole, checks
+
+
+def sysctls(**values: int) -> dict[str, Any]:
+    paths = {"kptr": "kernel/kptr_restrict", "paranoid": "kernel/perf_event_paranoid", "jit": "net/core/bpf_jit_enable"}
+    return {"files": [[f"/proc/sys/{paths[name]}", f"{value}\n"] for name, value in values.items()]}
+
+
+def test_all_that_it_tells(place: Place) -> None:
+    begin = time.monotonic()
+    whole, checks = told(place)
+    assert time.monotonic() - begin < 5  # a tenth of it on a machine that has nothing else to do
+    assert list(checks)[:4] == ["kernel", "kernel BTF", "tracefs", "bpffs"]
+    assert set(CAPABILITIES) < set(checks)
+    assert {"unprivileged_bpf_disabled", "perf_event_paranoid", "kptr_restrict", "lockdown", "JIT"} < set(checks)
+    assert "llvmlite" in checks["LLVM"]["value"]
+    assert whole["tracepoint_scripts"]
+    assert {"begin", "tracepoint", "kprobe", "fentry", "uprobe", "iter"} < set(whole["probes"])
+
+
+def test_text(place: Place) -> None:
+    whole, checks = told(place)
+    text = place.run("doctor").stdout
+    assert text.startswith("osmia ") and text.endswith("\nScripts on tracepoints work here.\n")
+    for name, check in checks.items():
+        if name != "compile cache":
+            assert f"] {name}: {check['value']}".rstrip() in text
+    for name, probe in whole["probes"].items():
+        assert probe["works"] or probe["problem"] in text, name
+    for name, feature in whole["features"].items():
+        assert name in text
+        assert feature["supported"] or feature["reason"] in text
+
+
+@pytest.mark.parametrize(
+    ("kptr", "paranoid", "drop", "state"),
+    [
+        (0, 1, ["CAP_SYSLOG"], "ok"),
+        (0, 2, ["CAP_SYSLOG"], "warn"),
+        (0, 2, [], "ok"),
+        (1, 2, [], "ok"),
+        (1, 1, ["CAP_SYSLOG"], "warn"),
+        (2, 1, [], "warn"),
+    ],
+)
+def test_kernel_addresses(place: Place, kptr: int, paranoid: int, drop: list[str], state: str) -> None:
+    _, checks = told(place, drop=drop, **sysctls(kptr=kptr, paranoid=paranoid))
+    check = checks["kptr_restrict"]
+    assert (check["value"], check["state"]) == (str(kptr), state)
+    if state != "ok":
+        assert ("cap_syslog" if drop else "kernel.kptr_restrict=1") in check["fix"]
+
+
+def test_sysctls(place: Place) -> None:
+    _, checks = told(place, keep=["CAP_BPF"], **sysctls(paranoid=3, jit=0))
+    assert checks["perf_event_paranoid"]["state"] == "warn" and checks["JIT"]["state"] == "warn"
+    _, checks = told(place, **sysctls(paranoid=3, jit=1))
+    assert checks["perf_event_paranoid"]["state"] == checks["JIT"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("mode", ["none", "integrity", "confidentiality"])
+def test_lockdown(place: Place, mode: str) -> None:
+    text = " ".join(f"[{m}]" if m == mode else m for m in ("none", "integrity", "confidentiality"))
+    _, checks = told(place, cover=["/sys/kernel/security"], files=[[LOCKDOWN, text + "\n"]])
+    assert checks["lockdown"]["value"] == mode
+    assert checks["lockdown"]["state"] == ("fail" if mode == "confidentiality" else "ok")
+
+
+def test_no_compiler(place: Place) -> None:
+    """Without llvmlite nothing can be compiled, so the main job does not work; what is compiled runs."""
+    whole, checks = told(place, env={"PYTHONPATH": f"{place.folder}/src"})
+    assert checks["LLVM"]["state"] == "fail" and checks["LLVM"]["fix"] == "pip install llvmlite"
+    assert not whole["tracepoint_scripts"] and whole["probes"]["tracepoint"]["works"]
+    done = place.trace("begin { @never[1] = 1; }", env={"PYTHONPATH": f"{place.folder}/src"})
+    assert done.returncode == 1 and "load LLVM: " in done.stderr and "hint: pip install llvmlite" in done.stderr
+
+
+def test_features_without_privileges(place: Place) -> None:
+    """What cannot be asked is not called missing."""
+    whole, _ = told(place, keep=[], uid=65534)
+    assert whole["features"]["map_batch"]["supported"] is None
+    assert "CAP_BPF" in whole["features"]["map_batch"]["reason"]
+    done = place.run("doctor", "--features", keep=[], uid=65534)
+    assert done.returncode == 0 and "program_type xdp cannot be asked for without privileges" in done.stdout
