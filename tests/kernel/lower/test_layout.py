@@ -104,6 +104,15 @@ def test_buffers() -> None:
     assert result.maps["@same"] == {b"xy": 3}
 
 
+def test_numbers_as_arrays() -> None:
+    result = begin(
+        "@z = (int64)0; $a = (uint8[6])7; print($a[5]); print($a[0]); @k[(uint8[6])7] = 1; @k[$a] = 2; "
+        "$b = (uint16[2])(uint32)(@z + 0x00020001); print($b[1]); $c = (uint8[3])5; print($c[0]);"
+    )
+    assert result.printed == [0, 7, 2, 5]
+    assert list(result.maps["@k"].values()) == [2]
+
+
 def test_elements_of_arrays() -> None:
     result = begin(
         "$a = (uint8[8])(uint64)0x0807060504030201; print($a[0]); print($a[7]); @i = (uint64)3; print($a[@i]); @k[$a] = 1; "

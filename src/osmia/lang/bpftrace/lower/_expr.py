@@ -381,8 +381,8 @@ def _cast(p: Program, e: ast.Cast) -> Value:
     if t.in_register:  # an array of bytes (or a string) read as a number
         return Value(t, load_scalar(p, value, 0, t))
     if value.type.in_register:  # a number laid out as an array
-        where = p.stack_or_scratch(size_of(t))
-        p.f.store(value.reg, where, min(8, size_of(t)))
+        where = p.f.alloca(8)  # of 8 bytes at most, like the number
+        p.f.store(value.reg, where)
         return Value(t, where, BPF)
     if t.kind in ("tuple", "record", "string"):
         where = p.stack_or_scratch(size_of(t))
