@@ -26,6 +26,7 @@ _CONVENTION, _MEMBER_LOCATION, _DECL_LINE, _ENCODING, _EXTERNAL = 0x36, 0x38, 0x
 _VIRTUALITY, _DATA_BIT_OFFSET, _LANGUAGE = 0x4C, 0x6B, 0x13
 _DEEPEST = 40  # types inside types: a cycle in damaged input otherwise
 _PASS_BY_REFERENCE = 4
+_MINUS_ONE = 0x06, 0xFFFFFFFF  # DW_FORM_data4
 _SIGNED = (0x05, 0x06, 0x0D)  # DW_ATE_signed, signed_char, signed_fixed
 _FLOATS = (0x03, 0x04, 0x09)  # complex_float, float, imaginary_float
 _BASES = {0x02: "bool", **dict.fromkeys(_FLOATS, "float")}
@@ -132,7 +133,9 @@ class DwarfType:
         for child in self.die.children():
             if child.tag == TAG_SUBRANGE:
                 upper = child.coded(_UPPER)
-                found.append(child.number(_COUNT) if upper is None else child.signed(_UPPER) + 1)
+                # The bound of an array without elements is -1, which some write without a sign.
+                empty = upper is None or upper[1] < 0 or upper[1] >= 1 << 63 or (upper[0], upper[1]) == _MINUS_ONE
+                found.append(child.number(_COUNT) if upper is None or empty else upper[1] + 1)
         return [max(count, 0) for count in found]
 
     def definition(self) -> DwarfType:
@@ -176,14 +179,8 @@ class DwarfType:
         die = self.definition().die
         if die is None or self.kind != "enum":
             return {}
-        base = DwarfType(die.type)
-        signed = base.signed if base.kind == "int" else True
-        found = {}
-        for child in die.children():
-            if child.tag == TAG_ENUMERATOR:
-                value = child.signed(_CONST_VALUE) if signed else child.number(_CONST_VALUE)
-                found[child.name] = value
-        return found
+        # Compilers write negative numbers in forms that have a sign; the others are never negative.
+        return {child.name: child.number(_CONST_VALUE) for child in die.children() if child.tag == TAG_ENUMERATOR}
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -257,7 +254,7 @@ def _bit_of(member: Die, t: DwarfType, bits: int) -> int:
     if bits and _BIT_OFFSET in member.values:
         # Before DWARF 4: from the highest bit of the unit of storage to the highest of the field.
         storage = 8 * (member.number(_BYTE_SIZE) or t.size)
-        return bit + storage - member.signed(_BIT_OFFSET) - bits
+        return bit + storage - member.number(_BIT_OFFSET) - bits
     return bit
 
 

@@ -9,14 +9,11 @@ from ._dwarf_forms import (
     ADDRESS_INDEXES,
     DAMAGE,
     FORM_ADDR,
-    FORM_DATA4,
-    FORM_DATA8,
     FORM_IMPLICIT,
     FORM_LINE_STRP,
     FORM_REF_ADDR,
     FORM_REF_SIG8,
     FORM_RNGLISTX,
-    FORM_SDATA,
     FORM_STRP,
     LOCAL_REFERENCES,
     STRING_INDEXES,
@@ -359,15 +356,6 @@ class Die:
             except DAMAGE:
                 return default
         return default
-
-    def signed(self, attribute: int, default: int = 0) -> int:
-        """A constant whose form does not say whether it is signed, taken as signed."""
-        found = self.coded(attribute)
-        if found is None:
-            return default
-        form, value = found
-        bits = {0x0B: 8, 0x05: 16, FORM_DATA4: 32, FORM_DATA8: 64}.get(form, 0)
-        return value - (1 << bits) if bits and form != FORM_SDATA and value >> (bits - 1) else value
 
     def has(self, attribute: int) -> bool:
         return attribute in self.values
