@@ -129,7 +129,7 @@ def test_uprobe_and_uretprobe(program: Program) -> None:
     assert maps["@fib"] == 177  # calls that fibonacci(10) makes
 
 
-def test_uprobe_wildcard_is_one_link(program: Program) -> None:
+def test_uprobe_wildcard(program: Program) -> None:
     work = program("calls.c", 15)
     path = work.argv[0]
     outcome = run(f"uprobe:{path}:*e* /pid == $1/ {{ @[probe] = count(); }}", work.pid, work=work)
