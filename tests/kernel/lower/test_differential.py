@@ -20,8 +20,18 @@ from kernel.lower.programs import Program, expressions
 from kernel.lower.running import Result
 from kernel.lower.texts import text_checks
 
+from osmia.errors import OsmiaError
+
 SEED = int(os.environ.get("OSMIA_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
 PROBES, LINES = 5, 10  # few lines in a probe: the verifier walks every combination of branches
+
+
+def outcome(script: str, seed: int) -> Result:
+    try:
+        return Result(script)
+    except OsmiaError as error:
+        error.add_note(f"seed {seed}:\n{script}")
+        raise
 
 
 def run_expressions(seed: int) -> int:
@@ -31,7 +41,7 @@ def run_expressions(seed: int) -> int:
         body, wanted = expressions(rng, LINES)
         blocks.append(f"begin {{ {body} }}")
         expected += wanted
-    result = Result("\n".join(blocks) + "\nbegin { exit(); }")
+    result = outcome("\n".join(blocks) + "\nbegin { exit(); }", seed)
     assert len(result.printed) == len(expected), f"seed {seed}"
     for value, (expression, wanted) in zip(result.printed, expected):
         assert int(value) == wanted, f"seed {seed}: {expression.text}"
@@ -45,7 +55,7 @@ def run_programs(seed: int) -> int:
         f"begin {{ @z = (int64)0; {p.setup()} {p.text} print(({i}, {', '.join(p.scope)})); }}"
         for i, p in enumerate(programs)
     ]
-    result = Result("\n".join(blocks) + "\nbegin { exit(); }")
+    result = outcome("\n".join(blocks) + "\nbegin { exit(); }", seed)
     printed = {value[0]: tuple(value[1:]) for value in result.printed}
     for i, p in enumerate(programs):
         final: Variables = p.run()
@@ -61,7 +71,7 @@ def run_texts(seed: int) -> int:
         body, wanted = text_checks(rng, LINES)
         blocks.append(f"begin {{ {body} }}")
         expected += wanted
-    result = Result("\n".join(blocks) + "\nbegin { exit(); }")
+    result = outcome("\n".join(blocks) + "\nbegin { exit(); }", seed)
     assert len(result.printed) == len(expected), f"seed {seed}"
     for value, (text, wanted) in zip(result.printed, expected):
         assert value == wanted, f"seed {seed}: {text}"
