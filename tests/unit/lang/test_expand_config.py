@@ -63,7 +63,11 @@ def test_the_environment_wins():
         ),
         ("stack_mode=5", "Invalid value for stack_mode", "write stack_mode=bpftrace"),
         ("print_maps_on_exit=2", "Invalid bool value: valid values are true, false, 1 or 0.", "write"),
-        ('license="Potato"', "Invalid value for license. Found: Potato. Valid values: Dual MIT/GPL, Dual BSD/GPL", "GPL"),
+        (
+            'license="Potato"',
+            "Invalid value for license. Found: Potato. Valid values: Dual MIT/GPL, Dual BSD/GPL",
+            "GPL",
+        ),
         ("vmlinux=1", "vmlinux: can only be set as an environment variable", "set BPFTRACE_VMLINUX"),
     ],
 )

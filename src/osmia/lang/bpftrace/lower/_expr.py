@@ -437,6 +437,7 @@ def _member(p: Program, e: ast.Member) -> Value:
         return context_member(p, base, field, e)
     if field.bits:
         return Value(e.type, load_bits(p, base, offset, field.type, field.bit_offset, field.bits))
+    p.node = e.operand  # what a failed read is reported for
     value = at_offset(p, base, offset, field.type)
     if e.type.kind == "pointer" and value.type != e.type:
         value.type = e.type

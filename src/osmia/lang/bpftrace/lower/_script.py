@@ -43,6 +43,7 @@ _PROGRAM_TYPES = {
 _KPROBE_MULTI, _UPROBE_MULTI = 42, 48
 _ONE_EACH = ("fentry", "fexit", "iter", "rawtracepoint")  # a program of its own for every attach point
 STACK_ENTRIES = 16384
+TIMERS = ("interval", "profile")  # they do not tick again once exit() was called
 MAX_PREALLOCATED = 256 << 20  # bytes of one map
 DEFAULT_RING = 4 << 20
 START = ".data.start"
@@ -207,7 +208,7 @@ class ScriptLowering:
         return p.f.gep(self.module.variable("osmia_start", 24, START), offset)
 
     def exit_flag(self) -> str:
-        """Address of a word that exit() sets: from then on no program but `end` does anything."""
+        """Address of a word that exit() sets, for timers: other probes go on until user space ends the trace."""
         self._uses_exit = True
         return self.module.variable("osmia_exit", 8, EXIT)
 
@@ -278,7 +279,7 @@ class ScriptLowering:
         name = program_name(probe, number)
         p = Program(self, probe, name, number)
         p.at(ast.Node(probe.span))
-        if self._may_exit and probe.provider != "end":
+        if self._may_exit and probe.provider in TIMERS:
             run = p.f.label("run")
             p.f.cond_br(p.f.icmp("eq", p.f.load(self.exit_flag()), "0"), run, "leave")
             p.f.start(run)
