@@ -461,9 +461,13 @@ class Session:
     # what actions ask for
 
     def exit(self, status: int) -> None:
-        """`exit()`: end the trace with this status; later events in the ring are not looked at."""
+        """`exit()`: end the trace with this status; later events in the ring are not looked at.
+
+        Those of iterators are: one read runs the program for all objects, whatever it says at the first.
+        """
         self.status = status
-        self._over = self._deaf = True
+        self._over = True
+        self._deaf = all(point.provider != "iter" for point in self._points)
 
     def setting(self, name: str, default: int) -> int:
         """A config variable that is a number."""

@@ -60,7 +60,7 @@ def align_of(t: Type) -> int:
         # Text is copied eight bytes at a time, which stack memory allows at aligned offsets only.
         return 8 if t.size >= 8 else 4 if t.size >= 4 else 2 if t.size >= 2 else 1
     if k in ("struct", "union"):
-        return 1 if t.size % 2 else 2 if t.size % 4 else 4 if t.size % 8 else 8
+        return 8  # what its members need at most; their own alignment is not known here
     if k == "buffer":
         return 4
     if k == "array":
