@@ -97,7 +97,7 @@ def _comm_of_thread(p: Program, tid: str, offset: int, e: ast.Call) -> Value:
     """The name of the thread with a number, by the kernel function bpf_task_from_pid; "" when there is none."""
     if p.probe.provider not in ("fentry", "fexit", "iter") or p.features.version < (6, 2):
         raise p.error("comm() of a thread id works in fentry, fexit and iter probes, from Linux 6.2", e,
-                      "give it a task (curtask)")  # fmt: skip
+                      "comm without an argument names the running thread")  # fmt: skip
     f = p.f
     p.module.kfunc("bpf_task_from_pid", "ptr (i32)")
     p.module.kfunc("bpf_task_release", "void (ptr)")
