@@ -26,8 +26,9 @@ CAPTIONS = {
     "isa": ("plain", "instructions, helpers, types"),
     "syscalls": ("target", "bpf(2), perf events, tracefs, through ctypes"),
     "errors": ("ground", "the one tree of errors"),
-    "_data": ("ground", "plain-data classes that cost nothing to import"),
-    "_lazy": ("ground", "names that are imported when asked for"),
+    "_data": ("ground", "plain-data classes, cheap to import"),
+    "_lazy": ("ground", "names imported when asked for"),
+    "_version": ("ground", "the version"),
 }
 COLOURS = {
     "face": ("#e8def8", "#6b4ba1"),

@@ -9,13 +9,14 @@ with osmia.trace("tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }", 
 
 from __future__ import annotations
 
+from ._version import __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._api import Trace, compile, load, trace
     from .errors import OsmiaError
 
 __all__ = ["OsmiaError", "Trace", "__version__", "compile", "load", "trace"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .. import __version__
+from .._version import __version__
 from ._options import Option, help_lines, parse
 
 TYPE_CHECKING = False

@@ -470,6 +470,8 @@ def _index(p: Program, e: ast.Index) -> Value:
     base = p.expr(e.operand)
     if isinstance(e.index, ast.Integer):
         return at_offset(p, base, e.index.value * size, element)
+    if base.text is not None:
+        base = Value(t, in_memory(p, base), BPF)
     index = p.integer(e.index)
     if count:
         _check_bounds(p, index, count, e)
