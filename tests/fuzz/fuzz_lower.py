@@ -63,7 +63,11 @@ class Findings:
         try:
             obj = lowering.lower()
         except SourceError as error:
-            self.outcomes["compile: " + error.diagnostics[0].message[:100]] += 1
+            message = error.diagnostics[0].message
+            self.outcomes["compile: " + message[:100]] += 1
+            if " IR: " in message:  # LLVM does not read or take what we wrote
+                self.refused += 1
+                print(f"wrong IR: {message}\n{text}\n", flush=True)
             return
         self.outcomes["compiled"] += 1
         if load:

@@ -66,7 +66,8 @@ def read_map(p: Program, e: ast.MapRef) -> Value:
     if info.value is not None and info.value.is_aggregation:
         from ._aggregate import read_aggregation
 
-        return Value(t, read_aggregation(p, e))
+        # A number from here on: what converts it may stand around a block, not around the map itself.
+        return Value(Type("int", 8, info.value.signed), read_aggregation(p, e))
     f = p.f
     found = lookup(p, e.name, key_of(p, e))
     hit, done = f.label("hit"), f.label("done")
