@@ -144,7 +144,7 @@ def _build_portable(path: Path) -> None:
 
 def _compile_python_files() -> None:
     folders = [str(Path(__file__).parents[1])]
-    for package in ("osmia", "llvmlite", "elftools"):
+    for package in ("osmia", "llvmlite"):
         spec = importlib.util.find_spec(package)
         folders += list(spec.submodule_search_locations or []) if spec else []
     subprocess.run([sys.executable, "-m", "compileall", "-q", *folders], check=False, capture_output=True)
