@@ -23,7 +23,7 @@ def readable_names(mangled: str) -> tuple[str, str] | None:
         raise NotSupported(
             "match C++ names: the package itanium-demangler is not installed",
             feature="C++ names",
-            hint="pip install osmia[demangle], or write the mangled name without cpp",
+            hint="pip install itanium-demangler, or write the mangled name without cpp",
         ) from None
     try:
         tree = parse(mangled)

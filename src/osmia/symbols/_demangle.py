@@ -1,6 +1,6 @@
 """C++ and Rust names as programmers write them.
 
-The demanglers are optional packages (`pip install osmia[demangle]`): without them, names stay as they are.
+The demanglers are packages of their own, imported at the first mangled name: without them, names stay as they are.
 """
 
 from __future__ import annotations
