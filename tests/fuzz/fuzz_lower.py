@@ -18,7 +18,7 @@ sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "..", "src")]
 
 from unit.lang import test_fuzz_check as scripts
 
-from osmia.errors import OsmiaError, SourceError, VerifierError
+from osmia.errors import NotSupported, OsmiaError, SourceError, VerifierError
 from osmia.kernel import KernelTarget
 from osmia.lang.bpftrace.compile import Compilation
 
@@ -74,6 +74,8 @@ class Findings:
             try:
                 with KernelTarget().load(obj):
                     self.outcomes["loaded"] += 1
+            except NotSupported as error:
+                self.outcomes["kernel lacks " + error.feature] += 1
             except VerifierError as error:
                 if any(word in str(error) for word in ACCEPTABLE):
                     self.outcomes["too complex"] += 1

@@ -94,8 +94,7 @@ def test_histogram_buckets(bits: int) -> None:
 @pytest.mark.parametrize(("low", "high", "step"), [(0, 100, 10), (0, 50, 7), (1, 2, 1), (5, 1000, 333), (3, 90, 87)])
 def test_linear_histogram_buckets(low: int, high: int, step: int) -> None:
     numbers = [MIN, MAX, *(edge + d for edge in [*range(low, high, step), high] for d in (-1, 0, 1))]
-    above = low + -(-(high - low) // step) * step
-    wanted = Counter(None if n < low else above if n >= high else n - (n - low) % step for n in numbers)
+    wanted = Counter(None if n < low else high if n >= high else n - (n - low) % step for n in numbers)
     result = begin(
         feed(numbers).replace(
             "BODY", f"@h = lhist($n, {low}, {high}, {step}); @k[1] = lhist($n, {low}, {high}, {step});"
