@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import pytest
 from kernel.lower.running import begin
+
+from osmia.errors import SourceError
 
 
 def test_break_and_continue_in_unroll_are_about_the_loop_around() -> None:
@@ -36,6 +39,12 @@ def test_more_rounds_than_a_program_may_do() -> None:
     assert "after 8388608" in result.faults[1].text
     assert result.printed == [8388608]
     assert (result.maps["@fine"], result.maps["@never"]) == (10, None)
+
+
+def test_a_range_that_no_integer_counts() -> None:
+    with pytest.raises(SourceError, match="more numbers"):
+        begin("for ($i : -1..18446744073709551615) { @ = count(); }")
+    assert begin("for ($i : 5..5) { @ = count(); } for ($i : 5..-1) { @ = count(); }").maps["@"] is None
 
 
 def test_bounds() -> None:

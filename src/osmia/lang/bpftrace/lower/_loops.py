@@ -63,6 +63,8 @@ def _for_range(p: Program, s: ast.ForRange) -> None:
         count = s.end.value - s.start.value
         if count <= 0:
             return
+        if count >> 63:
+            raise p.error("a range of more numbers than an int64 counts", s)
         if count <= PLAIN_LOOP and not p.features.has("loop"):
             _plain_range(p, s)
             return
