@@ -111,7 +111,7 @@ class Session:
         self._losses: Losses | None = None
         self._child: Child | None = None
         self._signals: Signals | None = None
-        self._signal_programs: dict[int, LoadedProgram] = {}
+        self._signal_programs: dict[int, list[LoadedProgram]] = {}
         self._pidfd = -1
         self._stop_pipe = (-1, -1)
         self._deadline = 0.0
@@ -221,7 +221,8 @@ class Session:
             elif point.provider == "self" and self._signals:
                 from ._wake import signal_number
 
-                self._signal_programs[signal_number(point.function)] = loaded.programs[point.program]
+                number = signal_number(point.function)
+                self._signal_programs.setdefault(number, []).append(loaded.programs[point.program])
             if point.provider in ("begin", "end", "self"):
                 count += 1
         real = [p for p in points if p.provider not in DIRECT]
@@ -353,8 +354,8 @@ class Session:
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in self._signal_programs:
-                self._signal_programs[number].run_once()
+            for program in self._signal_programs.get(number, ()):
+                program.run_once()
             if number in (SIGINT, SIGTERM):
                 self._over = True
 

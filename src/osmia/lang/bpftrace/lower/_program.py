@@ -71,7 +71,6 @@ class Program:
         self.f: Function = self.module.function(name, f"p/{name}", 1, line)
         self.node: ast.Node = ast.Node(probe.span)  # what is being evaluated, for reports of failed helpers
         self.reporting = False
-        self._hidden: dict[str, int] = {}
         self.loops: list[Loop] = []
         self.callbacks = 0
         self.in_callback = False
@@ -196,12 +195,6 @@ class Program:
         self.needs_frame = True
         self.frame_size += 8
         return self.frame_size - 8
-
-    def named_hidden(self, name: str) -> int:
-        """A word as `hidden_variable` gives, the same for every use of the name."""
-        if name not in self._hidden:
-            self._hidden[name] = self.hidden_variable()
-        return self._hidden[name]
 
     def hidden(self, offset: int) -> str:
         return self.f.gep("%frame", offset)
