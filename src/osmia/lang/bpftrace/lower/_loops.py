@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_ITERATIONS = 1 << 23  # BPF_MAX_LOOPS
+MAX_VALUES = 20_000  # of one function: LLVM's time grows faster than the square of them
 PLAIN_LOOP = 32  # constant trip counts up to this need no callback
 
 
@@ -202,6 +203,8 @@ def _unroll(p: Program, s: ast.Unroll) -> None:
     # The body stands there `count` times: `break` and `continue` in it are about the loop around it.
     for _ in range(s.count.value):
         p.statements(s.body)
+        if p.f.values > MAX_VALUES:
+            raise p.error(f"unrolled to more than {MAX_VALUES} instructions", s, "use `for ($i : 0..N)` instead")
 
 
 def _break(p: Program, s: ast.Break) -> None:
