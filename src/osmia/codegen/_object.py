@@ -32,7 +32,7 @@ def split(data: bytes, source: dict[str, list[str]]) -> tuple[dict[str, Function
     """Functions by name, and the read-only data. CodegenError for what is no whole object."""
     try:
         return ObjectReader(data, source).split()
-    except (StructError, IndexError, KeyError, ValueError) as problem:
+    except (StructError, IndexError, KeyError, ValueError, OverflowError) as problem:
         raise CodegenError(f"read the object that LLVM wrote: {type(problem).__name__}: {problem}") from None
 
 

@@ -53,7 +53,7 @@ CASES: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
     ("tracefs is root's, to list", ["list", "tracepoint:sched:*"], POOR),
     ("no tracefs", ["trace", "-e", TRACEPOINT], NO_TRACEFS),
     ("no tracefs, to list", ["list", "tracepoint:sched:*"], NO_TRACEFS),
-    ("no BTF", ["trace", "-e", "iter:task { @ = count(); }"], NO_BTF),
+    ("no BTF", ["trace", "--no-cache", "-e", "iter:task { @ = count(); }"], NO_BTF),
     ("no BTF, for a field", ["trace", "--no-cache", "-e", "begin { print(curtask->pid); }"], NO_BTF),
     ("no BTF, to list", ["list", "iter:*"], NO_BTF),
     ("a cache that others can write", ["trace", "-q", "--dry-run", "-e", BEGIN], {"env": {"OSMIA_CACHE_DIR": "/tmp"}}),
