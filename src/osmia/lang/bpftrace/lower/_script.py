@@ -42,7 +42,7 @@ _PROGRAM_TYPES = {
 }
 _KPROBE_MULTI, _UPROBE_MULTI = 42, 48
 _ONE_EACH = ("fentry", "fexit", "iter", "rawtracepoint")  # a program of its own for every attach point
-STACK_ENTRIES = 16384
+STACK_ENTRIES = 65536
 TIMERS = ("interval", "profile")  # they do not tick again once exit() was called
 MAX_PREALLOCATED = 256 << 20  # bytes of one map
 DEFAULT_RING = 4 << 20
