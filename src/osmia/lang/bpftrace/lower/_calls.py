@@ -155,23 +155,6 @@ def _is_err(p: Program, e: ast.Call) -> Value:
     return Value(e.type, p.f.bool_to_int(p.f.icmp("ugt", p.integer(_first(p, e)), "-4096")))
 
 
-def _assert(p: Program, e: ast.Call) -> Value:
-    """assert(condition, text): report and exit with 1 when it does not hold."""
-    from ._events import send
-    from ._expr import condition
-
-    f = p.f
-    text = e.args[1].value if len(e.args) > 1 and isinstance(e.args[1], ast.String) else "assertion failed"
-    failed, holds = f.label("failed"), f.label("holds")
-    f.cond_br(condition(p, _first(p, e)), holds, failed)
-    f.start(failed)
-    send(p, "errorf", e, text=text.replace("%", "%%"))
-    send(p, "exit", e, args=(("code", 1),), wake=True)
-    p.leave()
-    f.start(holds)
-    return Value(_NONE, "")
-
-
 def _write_user(p: Program, e: ast.Call) -> Value:
     """write_user(address, value, size): bpf_probe_write_user."""
     address, value = _first(p, e), e.args[1]
@@ -262,7 +245,6 @@ CALLS.update(
         "write_user": _write_user,
         "strcap": _strcap,
         "is_err": _is_err,
-        "assert": _assert,
         "signal_thread": _signal,
         "override": _override,
         "socket_cookie": _socket_cookie,
