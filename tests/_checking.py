@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from osmia.errors import SourceError
+from osmia.errors import Diagnostic, SourceError
 from osmia.lang.bpftrace import ast
 from osmia.lang.bpftrace.cdefs import read
 from osmia.lang.bpftrace.check import Environment, check
@@ -49,27 +49,42 @@ class Probes:
 
 
 def run(script: str, *, config: Config | None = None, unsafe: bool = False, btf: object = None) -> CheckedScript:
-    checked, _ = run_with_warnings(script, config=config, unsafe=unsafe, btf=btf)
+    checked, _ = _checked(script, config=config, unsafe=unsafe, btf=btf)
     return checked
 
 
-def run_with_warnings(
+def run_with_warnings(script: str, **options: object) -> tuple[CheckedScript, list[str]]:
+    checked, warnings = _checked(script, **options)  # type: ignore[arg-type]
+    return checked, [w.message for w in warnings]
+
+
+def warned(script: str, **options: object) -> list[Diagnostic]:
+    """The warnings of a script that passes."""
+    return _checked(script, **options)[1]  # type: ignore[arg-type]
+
+
+def _checked(
     script: str, *, config: Config | None = None, unsafe: bool = False, btf: object = None
-) -> tuple[CheckedScript, list[str]]:
+) -> tuple[CheckedScript, list[Diagnostic]]:
     sources = [Source("stdin", script)]
     tree = parse(sources[0])
     definitions = read(tree.definitions, sources)
     expand(tree, sources)
     env = Environment(sources, definitions, btf, Probes(), config or Config(), unsafe=unsafe)
     checked = check(tree, env)
-    return checked, [w.message for w in env.warnings]
+    return checked, list(env.warnings)
 
 
 def errors(script: str, **options: object) -> list[str]:
     """The messages of a script that must not pass."""
+    return [message for message, _ in hints(script, **options)]
+
+
+def hints(script: str, **options: object) -> list[tuple[str, str]]:
+    """(message, hint) of a script that must not pass."""
     with pytest.raises(SourceError) as caught:
         run(script, **options)  # type: ignore[arg-type]
-    return [d.message for d in caught.value.diagnostics]
+    return [(d.message, d.hint) for d in caught.value.diagnostics]
 
 
 def body(script: str, **options: object) -> list[ast.Stmt]:

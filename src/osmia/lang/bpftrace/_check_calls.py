@@ -9,7 +9,7 @@ from ._check_convert import value
 from ._check_expr import EXPRESSIONS, expr, literal_bool
 from ._check_format import check_format, render
 from ._check_functions import HANDLERS
-from ._check_maps import key, whole
+from ._check_maps import key, note_read, whole
 from ._check_names import suggest
 from ._check_state import State
 from ._check_typeof import QUESTIONS
@@ -186,7 +186,7 @@ def _with_key(st: State, e: ast.Call, what: str) -> ast.Expr:
         e.args[1] = expr(st, k)
         return e
     e.args[1] = key(st, m, k, e.span)
-    m.read = True
+    note_read(st, m, first.span)
     return e
 
 

@@ -125,7 +125,7 @@ def _variable(st: State, e: ast.Variable) -> ast.Expr:
         if id(slot) not in st.assigned and not st.quiet:
             st.warn(e.span, f"Variable used before it was assigned: {e.name}")
         if slot.type is UNKNOWN:
-            st.unresolved.append((e.span, f"Could not resolve the type of this variable: {e.name}"))
+            st.unresolved.append((e.span, f"Could not resolve the type of this variable: {e.name}", ""))
     return e
 
 
@@ -173,6 +173,8 @@ def _increment(st: State, e: ast.Unary) -> ast.Expr:
         st.error(e.span, f"The {e.op} operator must be applied to a map or variable")
         e.type = UNKNOWN
         return e
+    if isinstance(x, ast.MapRef):
+        st.map(x.name, x.span).assigned = True
     t = x.type
     if t is UNKNOWN:
         e.type = UNKNOWN
@@ -197,13 +199,15 @@ def _increment(st: State, e: ast.Unary) -> ast.Expr:
 
 def _address(st: State, e: ast.Unary) -> ast.Expr:
     x = e.operand
+    if isinstance(x, ast.MapRef):
+        st.map(x.name, x.span).assigned = True  # perhaps, by who is given the address
     if isinstance(x, ast.MapRef) and x.key is None:
         m = st.map(x.name, x.span)
         x.type = m.value
         st.flexible.append(x)
         e.type = UNKNOWN if m.value is UNKNOWN else pointer(m.value, KERNEL)
         if st.final and m.value is UNKNOWN:
-            st.unresolved.append((x.span, f"Undefined map: {x.name}"))
+            st.unresolved.append((x.span, f"Undefined map: {x.name}", ""))
         return e
     x = e.operand = expr(st, x)
     if isinstance(x, ast.Variable):

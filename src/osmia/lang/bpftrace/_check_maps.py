@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import ast
 from ._check_convert import convert, value
 from ._check_expr import EXPRESSIONS, expr, number
+from ._check_names import suggest
 from ._check_state import MapState, State
 from ._check_types import (
     CASTABLE,
@@ -103,14 +104,26 @@ def _can_be_key(st: State, k: ast.Expr, t: Type) -> bool:
 def _map_ref(st: State, e: ast.MapRef) -> ast.Expr:
     """A map read as a value."""
     m = access(st, e)
-    m.read = True
+    note_read(st, m, e.span)
     e.type = m.value
     if st.final and m.value is UNKNOWN:
-        st.unresolved.append((e.span, f"Undefined map: {e.name}"))
+        st.unresolved.append((e.span, f"Undefined map: {e.name}", ""))
     return e
 
 
 EXPRESSIONS[ast.MapRef] = _map_ref
+
+
+def note_read(st: State, m: MapState, span: ast.Span) -> None:
+    """Note that the value of a map, or whether it has one, is asked for here."""
+    m.read = True
+    if st.final and not st.quiet and m.read_span is None:
+        m.read_span = span
+
+
+def _near(st: State, name: str, otherwise: str) -> str:
+    """A hint for a map that nothing is assigned to: the maps of the script with a name like it."""
+    return suggest(name, [m.name for m in st.maps.values() if m.assigned and m.name != name]) or otherwise
 
 
 def whole(st: State, e: ast.Expr | ast.TypeName, function: str) -> MapState | None:
@@ -124,7 +137,7 @@ def whole(st: State, e: ast.Expr | ast.TypeName, function: str) -> MapState | No
     e.type = m.value
     st.flexible.append(e)
     if st.final and m.value is UNKNOWN:
-        st.error(e.span, f"Undefined map: {e.name}", "nothing is ever assigned to it")
+        st.error(e.span, f"Undefined map: {e.name}", _near(st, e.name, "nothing is ever assigned to it"))
     return m
 
 
@@ -133,6 +146,7 @@ def whole(st: State, e: ast.Expr | ast.TypeName, function: str) -> MapState | No
 
 def assign_map(st: State, s: ast.Assign, target: ast.MapRef) -> ast.Stmt:
     """`@m = value`, `@m[k] += value`, `@m = count()`."""
+    st.map(target.name, target.span).assigned = True
     if isinstance(s.value, ast.BlockExpr) and _is_aggregation(s.value.value):
         # `@ = { let $a = 1; avg($a) }`
         inner = ast.Assign(s.span, target, s.op, s.value.value)
@@ -354,7 +368,8 @@ def iterate(st: State, s: ast.ForMap) -> Type:
         return UNKNOWN
     if m.value is UNKNOWN or m.key is UNKNOWN:
         if st.final:
-            st.unresolved.append((e.span, f"Undefined map: {e.name}"))
+            hint = _near(st, e.name, "nothing is ever assigned to it")
+            st.unresolved.append((e.span, f"Undefined map: {e.name}", hint))
         return UNKNOWN
     if m.value.is_aggregation and m.value.kind not in CASTABLE:
         st.error(e.span, f"Loop expression does not support type: {m.value}")
@@ -397,6 +412,17 @@ def check_kinds(st: State) -> None:
             )
         elif m.keyed is False and m.span is not None and not per_cpu and m.kind != "hash":
             st.warn(m.span, f"{m.name} has no keys: its kind {m.kind} does not matter")
+
+
+def check_assigned(st: State) -> None:
+    """In the end: a map that is read but that nothing is put into is most likely a slip of the pen."""
+    for m in st.maps.values():
+        if m.read_span is not None and not m.assigned:
+            st.warn(
+                m.read_span,
+                f"Map {m.name} is read but never assigned to.",
+                _near(st, m.name, "it never holds anything: reading it gives 0"),
+            )
 
 
 def default_values(st: State) -> bool:

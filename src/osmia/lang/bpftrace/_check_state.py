@@ -57,6 +57,8 @@ class MapState(MutableData):
     max_entries: int = 0
     span: ast.Span | None = None  # where it is declared or first used
     read: bool = False  # used as a value, so it may come into being by that (`@x++`)
+    read_span: ast.Span | None = None  # where its value is first looked at
+    assigned: bool = False  # something may put a value into it
 
 
 class Context(MutableData):
@@ -106,7 +108,7 @@ class State:
         self.quiet = 0  # inside of sizeof and the like: nothing there is run
         self.errors: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
-        self.unresolved: list[tuple[ast.Span, str]] = []
+        self.unresolved: list[tuple[ast.Span, str, str]] = []  # place, message, hint
         self._seen: set[tuple[int, int, int, str]] = set()
         self._btf: Btf | None = None
         self._btf_loaded = False

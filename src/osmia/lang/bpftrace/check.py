@@ -12,7 +12,7 @@ from __future__ import annotations
 from ...errors import SourceError
 from . import _check_calls, _check_casts, _check_stmt, ast
 from ._check_expr import condition, expr
-from ._check_maps import check_kinds, declare, default_values
+from ._check_maps import check_assigned, check_kinds, declare, default_values
 from ._check_probes import expand
 from ._check_state import Context, Environment, State
 from ._check_types import UNKNOWN, settle
@@ -56,6 +56,7 @@ def _check(st: State, script: ast.Script) -> CheckedScript:
         declare(st, d, MAP_KINDS)
     _walk(st, programs)
     check_kinds(st)
+    check_assigned(st)
     _check_settled(st)
     _finish(st, programs)
     return CheckedScript(
@@ -163,8 +164,8 @@ def _check_settled(st: State) -> None:
 def _finish(st: State, programs: list[tuple[CheckedProbe, Context]]) -> None:
     """Report errors, take the marks of inference away."""
     if not st.errors:
-        for span, message in st.unresolved:
-            st.error(span, message)
+        for span, message, hint in st.unresolved:
+            st.error(span, message, hint)
     st.env.warnings.extend(st.warnings)
     if st.errors:
         order = sorted(st.errors, key=lambda d: (d.file, d.line, d.col))
