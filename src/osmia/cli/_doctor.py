@@ -118,11 +118,17 @@ def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial],
         kinds.setdefault(answer.feature.kind, []).append(answer)
     for kind, answers in kinds.items():
         yes = [a.feature.name for a in answers if a.supported]
-        lines += ["", f"{kind}: {len(yes)} of {len(answers)} supported", *_wrapped(yes)]
+        unclear = [a for a in answers if a.supported is None]
+        unknown = f", {len(unclear)} unknown" if unclear else ""
+        lines += ["", f"{kind}: {len(yes)} of {len(answers)} supported{unknown}", *_wrapped(yes)]
         for answer in answers:
-            if not answer.supported:
+            if answer.supported is False:
                 feature = answer.feature
                 lines.append(f"  {answer.text}: {feature.name}, for {feature.why}: {reason(answer)}")
+        # Without privileges that is nearly all of them, for the same reason.
+        for why in dict.fromkeys(map(reason, unclear)):
+            alike = [a.feature.name for a in unclear if reason(a) == why]
+            lines += [f"  could not tell ({why}):", *_wrapped(alike, "    ")]
     lines += ["", "Scripts on tracepoints work here." if works else "Scripts on tracepoints do not work here."]
     return "\n".join(lines) + "\n"
 
@@ -146,10 +152,10 @@ def reason(answer: Answer) -> str:
     return f"it needs {OPTIONS_OF.get(feature.name, 'another configuration of this kernel')} (Linux {feature.since})"
 
 
-def _wrapped(names: list[str]) -> list[str]:
+def _wrapped(names: list[str], indent: str = "  ") -> list[str]:
     from textwrap import wrap
 
-    return wrap(" ".join(names), 110, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+    return wrap(" ".join(names), 110, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
 
 
 def report_json(found: Report, checks: Sequence[Check], trials: Sequence[Trial], works: bool) -> str:

@@ -110,20 +110,25 @@ _INT_BTF = pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 16, 16, 5) + pack("<IIII", 1, 
 def map_type(type: int) -> bool | None:
     """Maps of this type."""
     key, value, entries, flags = _SHAPES.get(type, (4, 4, 1, 0))
-    inner = btf = 0
+    inner = btf = -1
     try:
+        # Without what it is made of, the kernel would refuse the map whatever its type.
         if type in (12, 13):
-            inner = max(syscalls.map_create(type=2, key_size=4, value_size=4, max_entries=1), 0)
+            inner = syscalls.map_create(type=2, key_size=4, value_size=4, max_entries=1)
+            if inner < 0:
+                return _refused(inner)
         if type in _LOCAL_STORAGE:
-            btf = max(syscalls.btf_load(_INT_BTF), 0)
-        types = int(bool(btf))
+            btf = syscalls.btf_load(_INT_BTF)
+            if btf < 0:
+                return _refused(btf)
+        types = int(btf >= 0)
         fd = syscalls.map_create(
-            type=type, key_size=key, value_size=value, max_entries=entries, flags=flags, inner_map_fd=inner,
-            btf_fd=btf, key_type=types, value_type=types, vmlinux_value_type=int(type == _STRUCT_OPS_MAP),
+            type=type, key_size=key, value_size=value, max_entries=entries, flags=flags, inner_map_fd=max(inner, 0),
+            btf_fd=max(btf, 0), key_type=types, value_type=types, vmlinux_value_type=int(type == _STRUCT_OPS_MAP),
         )  # fmt: skip
     finally:
         for held in (inner, btf):
-            if held:
+            if held >= 0:
                 os.close(held)
     if fd >= 0:
         os.close(fd)

@@ -110,3 +110,21 @@ def test_features_without_privileges(place: Place) -> None:
     assert "CAP_BPF" in whole["features"]["map_batch"]["reason"]
     done = place.run("doctor", "--features", keep=[], uid=65534)
     assert done.returncode == 0 and "program_type xdp cannot be asked for without privileges" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"keep": [], "uid": 65534}, {"keep": ["CAP_BPF"]}, {"keep": ["CAP_PERFMON"]}, {"drop": ["CAP_SYS_ADMIN"]}],
+    ids=["nobody", "CAP_BPF", "CAP_PERFMON", "without CAP_SYS_ADMIN"],
+)
+def test_privileges_do_not_change_what_the_kernel_lacks(place: Place, how: dict[str, Any]) -> None:
+    features = told(place)[0]["features"]
+    poor = told(place, **how)[0]["features"]
+    wrong = {n: f["reason"] for n, f in poor.items() if f["supported"] is False and features[n]["supported"]}
+    assert not wrong
+
+
+def test_what_cannot_be_told_takes_a_line_and_not_a_hundred(place: Place) -> None:
+    text = place.run("doctor", keep=[], uid=65534).stdout
+    assert 1 < text.count("could not tell") < 10
+    assert "map_task_storage" in text
