@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _thread
 import os
 
 from ..errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SIGKILL, SIGTERM = 9, 15
+# Python ignores these, and what is ignored stays so across exec.
+IGNORED = 13, 25  # SIGPIPE, SIGXFSZ
 
 
 class Child:
@@ -18,18 +22,24 @@ class Child:
 
     Probes that are limited to `pid` see its exec, for the process is there before them. No ptrace: a traced child would
     stop on signals, and could not be traced by anybody else.
+
+    Should this process be killed, SIGTERM ends the child too, provided that the main thread made it: the kernel watches
+    the thread that forked, and any other thread may well end long before the child should.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.argv = list(argv)
         self.status: int | None = None  # as of waitpid
         path = find_program(self.argv)
+        from ..syscalls import end_with_parent  # here: it is no time for imports between fork and exec
+
+        tied = end_with_parent if _thread.get_native_id() == os.getpid() else None
         gate, self._gate = os.pipe()
         self._failure, report = os.pipe()
         self._pidfd = -1
         self.pid = os.fork()
         if not self.pid:
-            _become(path, self.argv, gate, self._gate, report)
+            _become(path, self.argv, gate, self._gate, report, tied)
         os.close(gate)
         os.close(report)
         try:
@@ -89,11 +99,17 @@ class Child:
         self.close()
 
 
-def _become(path: str, argv: list[str], gate: int, gate_writer: int, report: int) -> None:
+def _become(
+    path: str, argv: list[str], gate: int, gate_writer: int, report: int, tied: Callable[[int], None] | None
+) -> None:
     """In the child: wait at the gate, then exec. Never returns."""
     try:
         os.close(gate_writer)
+        if tied:
+            tied(SIGTERM)  # before the gate, which shows whether the parent was gone already
         if os.read(gate, 1):
+            for number in IGNORED:
+                _signal.signal(number, _signal.SIG_DFL)
             try:
                 os.execv(path, argv)
             except OSError as e:

@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from ._caps import CAPABILITIES, capability_names, effective_capabilities, has_capability, lockdown, sysctl
     from ._explain import explain, grant_command, needed_capability
     from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, raise_open_files, tracefs
-    from ._process import pidfd_open, process_read, setns, unshare
+    from ._process import end_with_parent, pidfd_open, process_read, setns, unshare
     from ._sort import sort_records
 
 # Imported on first use: not needed between start and attached.
@@ -108,6 +108,7 @@ _LAZY = {
     "raise_memlock": "_host",
     "raise_open_files": "_host",
     "tracefs": "_host",
+    "end_with_parent": "_process",
     "pidfd_open": "_process",
     "process_read": "_process",
     "setns": "_process",
@@ -157,6 +158,7 @@ __all__ = [
     "cpu_list",
     "effective_capabilities",
     "enable_stats",
+    "end_with_parent",
     "explain",
     "fd_by_id",
     "get_pinned",

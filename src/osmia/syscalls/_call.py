@@ -31,6 +31,7 @@ _NUMBERS = {
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
     "pidfd_open": (434, 434),
+    "prctl": (157, 167),
 }
 MACHINE = os.uname().machine
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE, -1)

@@ -32,6 +32,13 @@ def unshare(flags: int) -> None:
         raise error("unshare", -result)
 
 
+def end_with_parent(signal: int) -> None:
+    """Have the kernel send `signal` to this process when the thread that forked it ends (PR_SET_PDEATHSIG)."""
+    result = syscall("prctl", 1, signal)
+    if result < 0:
+        raise error("prctl", -result)
+
+
 def pidfd_open(pid: int) -> int:
     """An fd that becomes readable when the process ends (since 5.3)."""
     result = syscall("pidfd_open", pid, 0)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -63,3 +66,67 @@ def test_no_descriptor_stays_open():
         child.release()
         wait(child)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+KILLED = """
+import os, sys, threading, time
+from osmia.session import Child
+def start():
+    child = Child(["sleep", "60"])
+    if sys.argv[1] != "held":
+        child.release()
+    print(child.pid, flush=True)
+if sys.argv[1] == "thread":
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    print("ended", flush=True)
+else:
+    start()
+time.sleep(60)
+"""
+
+
+def alive(pid):
+    """Whether the process runs; one that nobody has reaped yet has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("how", ["held", "released"])
+def test_it_ends_with_a_parent_that_is_killed(how):
+    with subprocess.Popen([sys.executable, "-c", KILLED, how], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    left = alive(pid)
+    if left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def test_it_outlives_the_thread_that_started_it():
+    with subprocess.Popen([sys.executable, "-c", KILLED, "thread"], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "ended\n"
+        time.sleep(0.1)
+        still = alive(pid)
+        parent.kill()
+    if still:
+        os.kill(pid, signal.SIGKILL)
+    assert still
+
+
+def test_it_starts_with_the_signals_of_a_shell(tmp_path):
+    out = tmp_path / "out"
+    with Child(["sh", "-c", f"grep SigIgn /proc/self/status > {out}"]) as child:
+        child.release()
+        assert wait(child) == 0
+    ignored = int(out.read_text().split()[1], 16)
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
