@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     from ._output import complain
 
     try:
-        args = parse(argv, OPTIONS)
+        args = parse(argv, OPTIONS, abbreviations=True)
     except UsageError as e:
         complain(f"ERROR: {e}\n{usage()}")
         return 1

@@ -38,7 +38,7 @@ functions, values of enumerators, sizeof() and offsetof(), and offsets in the fi
 
 
 def run(argv: Sequence[str]) -> int:
-    args = parse(argv, OPTIONS)
+    args = parse(argv, OPTIONS, for_script=True)
     if args.has("help"):
         sys.stdout.write(usage())
         return 0

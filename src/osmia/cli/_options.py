@@ -85,8 +85,19 @@ class Parsed:
         self._values[option.key] = self.count(option.key) + 1
 
 
-def parse(argv: Sequence[str], options: Sequence[Option], *, stop_at_first: bool = False) -> Parsed:
-    """Options may stand anywhere before `--`; with `stop_at_first`, only before the first positional argument."""
+def parse(
+    argv: Sequence[str],
+    options: Sequence[Option],
+    *,
+    stop_at_first: bool = False,
+    abbreviations: bool = False,
+    for_script: bool = False,
+) -> Parsed:
+    """Options may stand anywhere before `--`; with `stop_at_first`, only before the first positional argument.
+
+    `abbreviations` lets the start of a long name stand for it. With `for_script`, long options that are none of these
+    are arguments too, once there is one: they are the script's.
+    """
     found = Parsed(options)
     by_name = {name: option for option in options for name in option.names}
     at = 0
@@ -98,7 +109,12 @@ def parse(argv: Sequence[str], options: Sequence[Option], *, stop_at_first: bool
             break
         if word.startswith("--"):
             name, equals, text = word.partition("=")
-            option = _long(name, by_name)
+            if abbreviations:
+                name = _unabbreviated(name, by_name)
+            if for_script and found.arguments and name not in by_name:
+                found.arguments.append(word)
+                continue
+            option = _known(name, word, by_name, found if for_script else None)
             if not option.value:
                 if equals:
                     raise UsageError(f"read option {name}: it takes no value")
@@ -108,7 +124,7 @@ def parse(argv: Sequence[str], options: Sequence[Option], *, stop_at_first: bool
                 text, at = _argument(argv, at, name)
             found._take(option, text)
         elif len(word) > 1 and word[0] == "-":
-            at = _cluster(word, argv, at, by_name, found)
+            at = _cluster(word, argv, at, by_name, found, for_script)
         else:
             found.arguments.append(word)
             if stop_at_first:
@@ -117,12 +133,12 @@ def parse(argv: Sequence[str], options: Sequence[Option], *, stop_at_first: bool
     return found
 
 
-def _cluster(word: str, argv: Sequence[str], at: int, by_name: dict[str, Option], found: Parsed) -> int:
+def _cluster(
+    word: str, argv: Sequence[str], at: int, by_name: dict[str, Option], found: Parsed, for_script: bool
+) -> int:
     """`-lv`, `-p123`, `-e SCRIPT`: switches, then at most one option with a value."""
     for i, letter in enumerate(word[1:], 2):
-        option = by_name.get("-" + letter)
-        if option is None:
-            raise unknown_option("-" + letter, by_name)
+        option = _known("-" + letter, word, by_name, found if for_script else None)
         if not option.value:
             found._switch(option)
             continue
@@ -140,19 +156,33 @@ def _argument(argv: Sequence[str], at: int, name: str) -> tuple[str, int]:
     return argv[at], at + 1
 
 
-def _long(name: str, by_name: dict[str, Option]) -> Option:
-    """The option of that name, or the only one that starts with it."""
+def _unabbreviated(name: str, by_name: dict[str, Option]) -> str:
+    """The only option that starts with `name`; else `name` itself."""
+    if name in by_name:
+        return name
+    matches = {by_name[n].key: n for n in by_name if n.startswith(name) and not by_name[n].hidden}
+    return next(iter(matches.values())) if len(matches) == 1 else name
+
+
+def _known(name: str, word: str, by_name: dict[str, Option], before: Parsed | None) -> Option:
+    """The option called `name`; `before` is what stood before `word`, if that may be meant for a script."""
     option = by_name.get(name)
     if option is None:
-        matches = {by_name[n].key: by_name[n] for n in by_name if n.startswith(name) and not by_name[n].hidden}
-        if len(matches) != 1:
-            raise unknown_option(name, by_name)
-        option = next(iter(matches.values()))
+        number = word[1:2].isdigit()
+        error = unknown_option(word if number else name, by_name)
+        if before and (number or before.arguments or before.has("execute")):
+            error.hint = f"{error.hint} " if error.hint else ""
+            error.hint += f"what is meant for the script goes after --: -- {word}"
+        error.hint = error.hint or "see --help"
+        raise error
     return option
 
 
 def unknown_option(name: str, names: Iterable[str]) -> UsageError:
-    return UsageError(f"read option {name}: there is no such option", hint=nearest(name, names) or "see --help")
+    """With a hint if there is one of that start, or a similar one."""
+    longer = [n for n in names if n.startswith(name)] if len(name) > 2 else []
+    hint = f"did you mean {longer[0]}?" if len(longer) == 1 else nearest(name, names)
+    return UsageError(f"read option {name}: there is no such option", hint=hint)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -47,7 +47,8 @@ def usage() -> str:
        osmia trace [OPTION]... -e SCRIPT [ARGUMENT]...
 
 Run a script in the bpftrace language. FILE "-" is standard input. Arguments are $1, $2, ... in the script;
---NAME=VALUE after "--" answers getopt("NAME").
+--NAME=VALUE after FILE answers getopt("NAME"). After "--" all is the script's: a negative $1 needs it,
+and a NAME that is also an option of Osmia's.
 
 {help_lines(OPTIONS)}
 
@@ -56,7 +57,7 @@ Exit status: that of the script's exit(n), else 0; 1 on errors, 2 on a wrong com
 
 
 def run(argv: Sequence[str]) -> int:
-    args = parse(argv, OPTIONS)
+    args = parse(argv, OPTIONS, for_script=True)
     if args.has("help"):
         sys.stdout.write(usage())
         return 0

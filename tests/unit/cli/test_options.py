@@ -22,7 +22,6 @@ OPTIONS = (
         ["-l", "-v", "-p", "12", "file"],
         ["file", "--list", "--verbose", "--pid=12"],
         ["--pid", "12", "-vl", "--", "file"],
-        ["--verb", "--li", "--pi", "12", "file"],
         ["-lvp12", "file"],
     ],
 )
@@ -31,6 +30,31 @@ def test_spellings(words):
     assert (args.has("list"), args.has("verbose"), args.text("pid")) == (True, True, "12")
     assert args.arguments == ["file"]
     assert not args.has("dry_run")
+
+
+def test_abbreviations_are_for_who_asks_for_them():
+    words = ["--verb", "--li", "--pi", "12", "file"]
+    args = parse(words, OPTIONS, abbreviations=True)
+    assert (args.has("list"), args.has("verbose"), args.text("pid")) == (True, True, "12")
+    with pytest.raises(UsageError, match="did you mean --verbose"):
+        parse(words, OPTIONS)
+
+
+def test_long_options_after_the_script_are_the_scripts():
+    args = parse(["-v", "file", "--pi=1", "--pid=2", "--other", "--", "--pid=3"], OPTIONS, for_script=True)
+    assert args.arguments == ["file", "--pi=1", "--other", "--pid=3"]
+    assert args.text("pid") == "2"
+    with pytest.raises(UsageError, match="did you mean --pid"):
+        parse(["--pi=1", "file"], OPTIONS, for_script=True)
+
+
+@pytest.mark.parametrize("words", [["file", "-5"], ["file", "-57"], ["-57", "file"], ["file", "-z57"]])
+def test_what_looks_like_an_option_of_the_scripts(words):
+    word = next(word for word in words if word[0] == "-")
+    with pytest.raises(UsageError, match="there is no such option") as e:
+        parse(words, OPTIONS, for_script=True)
+    assert e.value.hint.endswith(f"what is meant for the script goes after --: -- {word}")
+    assert e.value.message.split()[2] == ("-z:" if "z" in word else f"{word}:")
 
 
 def test_what_follows_two_dashes_is_left_alone():
