@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import pytest
 
 from osmia.errors import Diagnostic, SourceError
@@ -37,10 +39,7 @@ class Probes:
             return []
         if spec.provider != "tracepoint":
             return [Match(spec, spec.name, spec.target, spec.function, spec.namespace)]
-        head = spec.function.rstrip("*")
-        wanted = [e for e in EVENTS if e.startswith(f"{spec.target}:{head}")] if spec.function.endswith("*") else [
-            e for e in EVENTS if e == f"{spec.target}:{spec.function}"
-        ]  # fmt: skip
+        wanted = [e for e in EVENTS if fnmatchcase(e, f"{spec.target}:{spec.function}")]
         return [Match(spec, "tracepoint:" + e, *e.split(":")) for e in wanted]
 
     def describe_args(self, match: Match) -> list[Arg]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from _checking import hints, warned
+from _checking import hints, run, warned
+
+from osmia.errors import SourceError
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,57 @@ def test_a_map_that_is_assigned_somewhere(script):
 @pytest.mark.parametrize("use", ["print(@strat)", "clear(@strat)", "print(len(@strat))", "for ($kv : @strat) { }"])
 def test_whole_maps_that_nobody_fills(use):
     assert hints("begin { @start[1] = 1; " + use + "; }") == [("Undefined map: @strat", "did you mean '@start'?")]
+
+
+OPENAT = "tracepoint:syscalls:sys_enter_openat "
+
+
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        (OPENAT + '/args.filename == "x"/ { }', "read the text that it points to: str(args.filename)"),
+        (OPENAT + '{ if ("x" == args.filename) { } }', "read the text that it points to: str(args.filename)"),
+        ("begin /comm == bash/ { }", 'quote it if it is text: "bash"'),
+        ('begin { @ = comm + "b"; }', "join texts with str_concat(a, b)"),
+        ('begin { printf("%q\\n", pid); }', "%q is no conversion: conversions are d i u x"),
+        ('begin { printf("%% %d %-5q\\n", pid, 1); }', "%-5q is no conversion: conversions are d i u x"),
+        ('begin { printf("5% of %d\\n", pid); }', "'% o' is read as a conversion: a percent sign is written %%"),
+        ("begin { @ = AF_INET; }", "it is a constant of C: write 2, or #include <sys/socket.h>"),
+        ("begin { @ = NOBODY_KNOWS; }", "constants of C come with their header"),
+        ("begin { @ = elapsd; }", "did you mean 'elapsed'?"),
+        ("sys_enter_openat { }", "did you mean tracepoint:syscalls:sys_enter_openat?"),
+        ("syscalls:sys_enter_openat { }", "did you mean tracepoint:syscalls:sys_enter_openat?"),
+        ("tracepont:syscalls:sys_enter_openat { }", "did you mean tracepoint"),
+        ("begin { @ = (uint8[9])1; }", "the value has 1 bytes, the array 9"),
+    ],
+)
+def test_what_was_probably_meant(script, hint):
+    found = hints(script)
+    assert any(h.startswith(hint) for _, h in found), found
+
+
+def test_one_equals_sign_in_a_predicate():
+    with pytest.raises(SourceError) as caught:
+        run('begin /comm = "x"/ { }')
+    assert caught.value.diagnostics[0].hint == "comparison is =="
+
+
+def test_a_word_that_is_compared_with_a_number_is_no_text():
+    ((_, hint),) = hints("begin /pid == bash/ { }")
+    assert "quote" not in hint
+
+
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        (OPENAT + '{ printf("%s\\n", args.filename); }', "write str(args.filename)"),
+        ("begin { @m[1] = 1; print(&@m[1] + 8); }", "keep it in a variable and add to that"),
+    ],
+)
+def test_what_is_no_error_but_hardly_meant(script, hint):
+    (found,) = warned(script)
+    assert found.hint.startswith(hint)
+
+
+def test_text_that_is_printed_as_text():
+    assert not warned(OPENAT + '{ printf("%s %p\\n", str(args.filename), args.filename); }')

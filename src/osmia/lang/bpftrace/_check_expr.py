@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_convert import cast_to, convert, unify, value
+from ._check_hints import name_hint, text_hint
 from ._check_names import enumerator, suggest
 from ._check_state import State
 from ._check_types import (
@@ -89,10 +90,8 @@ def _name(st: State, e: ast.Name) -> ast.Expr:
         constant = ast.Integer(e.span, found[0], name, declared=found[1])
         constant.type = found[1]
         return constant
-    hint = suggest(name, NAMES)
-    if row is not None and row.category != "statement":
-        hint = f"{name} is a function: {row.signature[0]}"
-    st.error(e.span, f"Unknown identifier: '{name}'", hint)
+    hint = f"{name} is a function: {row.signature[0]}" if row is not None and row.category != "statement" else ""
+    st.error(e.span, f"Unknown identifier: '{name}'", hint or name_hint(st, name))
     e.type = UNKNOWN
     return e
 
@@ -250,7 +249,7 @@ def lvalue(t: Type, space: str) -> Type:
 
 def _binary(st: State, e: ast.Binary) -> ast.Expr:
     left = e.left = expr(st, e.left)
-    right = e.right = expr(st, e.right)
+    right = e.right = _right(st, e, left.type)
     if fold.is_literal(left) and fold.is_literal(right):
         try:
             literal = fold.binary(e)
@@ -271,6 +270,14 @@ def _binary(st: State, e: ast.Binary) -> ast.Expr:
         else:
             e.left, e.right = value(st, left), value(st, right)
     return e
+
+
+def _right(st: State, e: ast.Binary, left: Type) -> ast.Expr:
+    """The right operand; a hint for a bare word there knows when it is compared with text."""
+    before, st.beside_text = st.beside_text, e.op in COMPARISONS and left.kind == "string"
+    right = expr(st, e.right)
+    st.beside_text = before
+    return right
 
 
 def _result(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
@@ -300,7 +307,8 @@ def _is_condition(t: Type) -> bool:
 
 
 def _invalid(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
-    st.error(e.span, f"The {e.op} operator can not be used on expressions of types {e.left.type}, {e.right.type}")
+    message = f"The {e.op} operator can not be used on expressions of types {e.left.type}, {e.right.type}"
+    st.error(e.span, message, text_hint(st, e))
     return UNKNOWN
 
 
@@ -323,6 +331,13 @@ def _pointers(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
     if op in COMPARISONS:
         return BOOL
     if op == "+" or (op == "-" and a.kind == "pointer"):
+        pointed = e.left if a.kind == "pointer" else e.right
+        if isinstance(pointed, ast.Unary) and pointed.op == "&" and isinstance(pointed.operand, ast.MapRef):
+            st.warn(
+                e.span,
+                f"The address of an element of {pointed.operand.name} is null where there is no such element.",
+                "keep it in a variable and add to that inside of if ($address != 0) { ... }",
+            )
         return a if a.kind == "pointer" else b
     return _invalid(st, e, a, b)
 
@@ -339,10 +354,8 @@ def _compare(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
             st.error(e.span, "Only arrays of same sized integer support comparison operators.")
         return BOOL
     if promote(a, b) is None:
-        hint = ""
-        if "string" in (a.kind, b.kind) and "pointer" in (a.kind, b.kind):
-            hint = "read the string with str()"
-        st.error(e.span, f"Type mismatch for '{op}': comparing {e.left.type} with {e.right.type}", hint)
+        message = f"Type mismatch for '{op}': comparing {e.left.type} with {e.right.type}"
+        st.error(e.span, message, text_hint(st, e))
         return UNKNOWN
     if op not in ("==", "!="):
         return _invalid(st, e, a, b)

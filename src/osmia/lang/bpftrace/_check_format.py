@@ -5,10 +5,12 @@ from __future__ import annotations
 from ...objects._format import BUFFERS, NUMBERS, FormatItem, parse_format
 from . import ast
 from ._check_convert import value
+from ._check_hints import pointer_to_text
 from ._check_state import State
 from ._check_types import UNKNOWN, as_integer
 
 MAX_TRACE_ARGUMENTS = 3  # of bpf_trace_printk
+CONVERSIONS = "conversions are d i u x X o c s p r rx rh gr"
 
 
 def check_format(st: State, e: ast.Call, form: ast.String) -> None:
@@ -29,7 +31,8 @@ def check_format(st: State, e: ast.Call, form: ast.String) -> None:
     given = len(e.args) - 1
     if given != len(items):
         many = "not enough" if given < len(items) else "too many"
-        st.error(e.span, f"{many} arguments for format string ({given} supplied, {len(items)} expected)")
+        message = f"{many} arguments for format string ({given} supplied, {len(items)} expected)"
+        st.error(e.span, message, _count_hint(form.value, items, given))
         return
     for i, item in enumerate(items, 1):
         a = e.args[i]
@@ -40,6 +43,31 @@ def check_format(st: State, e: ast.Call, form: ast.String) -> None:
         problem, hint = _mismatch(item, a)
         if problem:
             st.error(e.span if a.span is None else a.span, problem, hint)
+        elif item.conversion == "s" and (text := pointer_to_text(st, a)):
+            st.warn(a.span, "A pointer is printed as a number, not as the text that it points to.", f"write {text}")
+
+
+def _count_hint(text: str, items: list[FormatItem], given: int) -> str:
+    """What may be wrong with a format string that takes another number of arguments."""
+    unknown = _unknown(text)
+    if given > len(items):
+        return f"{unknown} is no conversion: {CONVERSIONS}" if unknown else ""
+    percent = next((i.text for i in items if " " in i.flags), "")
+    return f"'{percent}' is read as a conversion: a percent sign is written %%" if percent else ""
+
+
+def _unknown(text: str) -> str:
+    """The first percent sign with a letter behind it that is no conversion."""
+    at = text.find("%")
+    while at >= 0:
+        first = parse_format(text[at:])[0]
+        end = at + 1
+        while text[end : end + 1] and text[end] in "-+#.0123456789":
+            end += 1
+        if not first.conversion and text[end : end + 1].isalpha():
+            return text[at : end + 1]
+        at = text.find("%", at + (len(first.text) if first.conversion else 2))
+    return ""
 
 
 def _mismatch(item: FormatItem, a: ast.Expr) -> tuple[str, str]:
@@ -62,7 +90,7 @@ def _mismatch(item: FormatItem, a: ast.Expr) -> tuple[str, str]:
         if t.kind == "buffer":
             return "", ""
         return f"unsupported format specifier for type '{t}': {letter}", "make a buffer of it with buf()"
-    return f"unsupported format specifier: {letter}", "conversions are d i u x X o c s p r rx rh gr"
+    return f"unsupported format specifier: {letter}", CONVERSIONS
 
 
 def render(e: ast.Call) -> str:

@@ -132,10 +132,33 @@ def _specs(st: State, attach: ast.AttachSpec) -> list[ProbeSpec]:
         return expand_probe(attach.text, pid=st.env.pid, params=st.env.params, unsafe=st.env.unsafe)
     except ProbeError as problem:
         near = ", ".join(problem.suggestions)
-        st.fatal(attach.span, problem.message, problem.hint or (f"did you mean {near}?" if near else ""))
+        hint = problem.hint or (f"did you mean {near}?" if near else "")
+        if "no provider" in problem.message:
+            hint = _with_provider(st, attach.text) or hint
+        st.fatal(attach.span, problem.message, hint)
     except OverflowError:
         st.fatal(attach.span, "number is too large")
     return []
+
+
+def _with_provider(st: State, text: str) -> str:
+    """A hint for an attach point without a provider: the tracepoint or function of this name."""
+    from ...probes import expand_probe
+
+    *target, function = text.strip().split(":")
+    words = [*target, function]
+    if st.env.catalogue is None or len(words) > 2 or not all(w.replace("_", "").isalnum() for w in words):
+        return ""
+    tried = [f"tracepoint:{target[0] if target else '*'}:{function}"]
+    tried += [] if target else [f"rawtracepoint:{function}", f"kprobe:{function}"]
+    for probe in tried:
+        try:
+            found = [m.name for spec in expand_probe(probe) for m in st.env.catalogue.match(spec)]
+        except OsmiaError:
+            continue
+        if found:
+            return f"did you mean {' or '.join(found[:3])}?"
+    return ""
 
 
 def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:

@@ -122,6 +122,7 @@ class State:
         self.placed: set[int] = set()  # slots of declared pointers whose address space is known
         self.value_spans: dict[int, ast.Span] = {}  # slot id -> where it got its type
         self.flexible: list[ast.Expr] = []  # nodes whose type may still carry marks of inference
+        self.beside_text = False  # the other operand of the comparison at hand is a string
         self.recheck = False  # only asking for types of nodes that are bound already
         self.dead = 0  # inside of a branch whose condition is a false literal
 

@@ -72,6 +72,15 @@ def constants(header: str) -> dict[str, int]:
     return found
 
 
+def find(name: str) -> tuple[str, int] | None:
+    """The first header that defines a number of this name, and the number."""
+    for header in _TABLES:
+        value = constants(header).get(name)
+        if value is not None:
+            return header, value
+    return None
+
+
 def _of_module(module: str, prefixes: str) -> dict[str, int]:
     from importlib import import_module
 

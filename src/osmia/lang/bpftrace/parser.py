@@ -718,7 +718,8 @@ class Parser(ExpressionParser):
             if self.at > _FEW_TOKENS:
                 self.check_height(found)
             if self.kind != "/":
-                raise self.fail("expected '/' to close predicate", "write /condition/ { ... }")
+                hint = "comparison is ==" if self.kind == "=" else "write /condition/ { ... }"
+                raise self.fail("expected '/' to close predicate", hint)
         except SyntaxProblem:
             # Without its closing `/` the region was lexed too far: find the next block anew.
             self.pos = pos
