@@ -164,7 +164,7 @@ def members(pairs: Iterable[tuple[str, Any]]) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Any decoded value. Pointers and enumerations are numbers, bytes arrays of (signed) numbers."""
+    """Any decoded value. Pointers and enumerations are numbers, buffers the text that `print` shows of them."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -174,7 +174,7 @@ def to_json(value: Any) -> str:
     if isinstance(value, str):
         return string(value)
     if isinstance(value, bytes):
-        return "[" + ",".join([str(b - 256 if b > 127 else b) for b in value]) + "]"
+        return string(render(value))
     if isinstance(value, Record):
         return members(zip(value._fields, value))
     if isinstance(value, (Array, tuple)):
