@@ -64,8 +64,8 @@ def _field(st: State, e: ast.Member, t: Type) -> StructField | None:
         return ARGUMENT(st, e)
     found = field_of(st, t, e.name)
     if found is None:
-        if not t.size and t.store in ("btf", "dwarf"):
-            where = "BTF" if t.store == "btf" else "the debug information"
+        if not t.size and t.store[:3] in ("btf", "dwa"):
+            where = "the debug information" if t.store == "dwarf" else "BTF"
             st.error(e.span, f"Unknown struct/union: '{t}'", f"define it in the script, only its name is in {where}")
         elif st.final:
             st.error(

@@ -255,10 +255,11 @@ def enum_values(st: State, t: Type) -> dict[int, str]:
     if t.store == "dwarf":
         known = st.enums.get(f"dwarf {t.type_id}")
         return {value: name for name, value in known.values.items()} if known else {}
-    if t.store == "btf" and st.btf is not None and t.type_id:
+    btf = st.btf_of(t) if t.store[:3] == "btf" else None
+    if btf is not None and t.type_id:
         from . import btftypes
 
-        return btftypes.enumerators(st.btf, t)
+        return btftypes.enumerators(btf, t)
     found = _defined(st, "enums").get(t.name) or _defined(st, "enums").get("enum " + t.name)
     values = getattr(found, "values", None)
     if isinstance(values, dict):

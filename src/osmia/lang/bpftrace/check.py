@@ -69,6 +69,7 @@ def _check(st: State, script: ast.Script) -> CheckedScript:
         st.env.cpid,
         st.env.unsafe,
         dict(st.enums),
+        getattr(st.env.catalogue, "module_btf", None),
     )
 
 

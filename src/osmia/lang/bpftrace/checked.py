@@ -9,7 +9,7 @@ from .types import StructDef, Type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ...btf import Btf
     from ...errors import Diagnostic
@@ -86,6 +86,14 @@ class CheckedScript(MutableData):
     cpid: int = 0  # not 0 when there is a command (-c)
     unsafe: bool = False
     enums: dict[str, EnumDef] = {}  # C enums of the script, by tag
+    module_btf: Callable[[str], Btf | None] | None = None  # the BTF of a kernel module
+
+    def btf_of(self, t: Type) -> Btf | None:
+        """The BTF that a type of store "btf" or "btf:module" is defined in; None for other types."""
+        if t.store[:3] != "btf":
+            return None
+        module = t.store[4:]
+        return self.module_btf(module) if module and self.module_btf is not None else self.btf
 
     def trail(self, span: ast.Span) -> str:
         """Where the macros that this place comes from were called, as messages show it; "" outside of macros."""

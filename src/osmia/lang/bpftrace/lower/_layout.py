@@ -137,8 +137,8 @@ class ValueTypes:
         return ValueType(k, size, t.signed, t.name, mode=t.mode, text=t.name if k == "cgroup_path" else "")
 
     def _enumerators(self, t: Type) -> tuple[tuple[int, str], ...]:
-        btf = self._script.btf
-        if t.store == "btf" and btf is not None:
+        btf = self._script.btf_of(t)
+        if btf is not None:
             return tuple(btftypes.enumerators(btf, t).items())
         known = self._script.enums.get(f"dwarf {t.type_id}" if t.store == "dwarf" else t.name)
         return tuple((value, name) for name, value in known.values.items()) if known else ()
@@ -152,14 +152,14 @@ class ValueTypes:
 
 def struct_fields(t: Type, script: CheckedScript) -> tuple[StructField, ...]:
     """The members of a struct or union, those of anonymous members in their place."""
-    if t.store != "btf" or script.btf is None:
+    btf = script.btf_of(t)
+    if btf is None:
         name = f"dwarf {t.type_id}" if t.store == "dwarf" else f"{t.kind} {t.name}"
         known = script.structs.get(name) or script.structs.get(t.name)
         return _flat(known.fields, script) if known else ()
-    btf = script.btf
     out: list[StructField] = []
     for member in btf.members(t.type_id):
-        kind = btftypes.of_id(btf, member.type_id)
+        kind = btftypes.of_id(btf, member.type_id, 0, t.store)
         place = btftypes.place(member.name, kind, member.bit_offset, member.bit_size)
         if member.name or kind.kind not in ("struct", "union"):
             out.append(place)
