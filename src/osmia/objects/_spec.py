@@ -160,7 +160,7 @@ class Object(Data):
     `map_formats`, `events` and `settings` describe, for the session, what the programs produce.
     `loss` names an array with one value, u64 counters that programs add to: one for each of `probe_names` (events lost
     there since the ring was full), then one for each of `map_formats` (updates refused: the map was full), then one
-    for stacks lost to collisions in a stack trace map.
+    for stacks that the map of stacks had no room for.
     Settings ("run.NAME", "MAP+OFFSET") ask the session to write a u64 into a map's contents before loading: NAME is
     boot_time (CLOCK_BOOTTIME, ns), tai_offset (TAI minus boot time, ns), child_pid (of -c) or pid.
     """

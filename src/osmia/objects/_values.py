@@ -17,7 +17,7 @@ KINDS = (
     "array",
     # `fields` with offsets: positional (tuple), named (record), C struct or union
     "tuple", "record", "struct", "union",
-    # stacks. kstack: s64 stack id. ustack: s64 stack id, u32 tgid, u32 zero. `map` names the stack trace map,
+    # stacks. kstack: s64 stack id. ustack: s64 stack id, u32 tgid, u32 zero. `map` has the frames under the id,
     # `mode` is bpftrace | perf | raw | build_id, `count` the frame limit. A negative id is minus an errno.
     "kstack", "ustack",
     # symbols. ksym: u64 address. usym: u64 address, u32 tgid, u32 zero.

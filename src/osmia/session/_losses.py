@@ -36,7 +36,7 @@ class Losses:
         return _named(self._maps, self._counters()[len(self._probes) :])
 
     def stacks(self) -> int:
-        """Stacks that were not recorded because another one had their place in the stack map."""
+        """Stacks that were not recorded because there was no room for more."""
         rest = self._counters()[len(self._probes) + len(self._maps) :]
         return rest[0] if rest else 0
 

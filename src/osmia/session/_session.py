@@ -451,7 +451,11 @@ class Session:
             self.emit(ev.Message("warning", text))
         stacks = self._losses.stacks()
         if stacks:
-            text = f"{stacks} stacks are missing: others had taken their place in the stack map"
+            text = (
+                f"{stacks} {'stack is' if stacks == 1 else 'stacks are'} missing: there was no room for so many "
+                "different ones: raise the config max_map_keys (for stacks at least 65536), or take fewer frames "
+                "(kstack(8))"
+            )
             self.emit(ev.Message("warning", text))
 
     @property
@@ -476,7 +480,7 @@ class Session:
 
     def _read_stack(self, map_name: str, stack_id: int) -> bytes | None:
         assert self._loaded is not None
-        return self._loaded.maps[map_name].lookup(stack_id.to_bytes(4, "little"))
+        return self._loaded.maps[map_name].lookup(stack_id.to_bytes(8, "little"))
 
     # end
 

@@ -1,33 +1,16 @@
-"""The remaining functions: stacks, symbols, addresses, conversions, signals."""
+"""The remaining functions: symbols, addresses, conversions, signals."""
 
 from __future__ import annotations
 
 from .. import ast
 from ..types import BPF, USER, Type
-from ._context import _need, kernel_member, pid_tgid, user_symbol
-from ._layout import size_of, stack_map
+from ._context import _need, kernel_member, user_symbol
+from ._layout import size_of
 from ._memory import address_of, copy, in_memory, read_raw, read_space, zero
-from ._program import BUILTINS, CALLS, Program, Value
+from ._program import CALLS, Program, Value
 
 AF_INET, AF_INET6 = "2", "10"
 _NONE = Type("none")
-_USER_STACK = "256"
-
-
-def _stack(p: Program, e: ast.Name | ast.Call) -> Value:
-    """kstack, ustack: the id that bpf_get_stackid gives, for user stacks with the process."""
-    f = p.f
-    t = e.type
-    p.script.need_stack_map(t)
-    name = stack_map(t)
-    flags = _USER_STACK if t.kind == "ustack" else "0"  # a map of build ids says so by its own flag
-    found = f.helper(27, f"ptr {p.context_pointer()}", f"ptr {p.module.map(name)}", flags)
-    to = f.alloca(16 if t.kind == "ustack" else 8)
-    f.store(found, to)
-    if t.kind == "ustack":
-        f.store(f.op("lshr", pid_tgid(p), "32"), f.gep(to, 8))
-    p.script.count_stack_collision(p, found)
-    return Value(t, to, BPF)
 
 
 def _first(p: Program, e: ast.Call) -> ast.Expr:
@@ -219,11 +202,8 @@ def _path(p: Program, e: ast.Call) -> Value:
     return Value(e.type, to, BPF)
 
 
-BUILTINS.update({"kstack": _stack, "ustack": _stack})
 CALLS.update(
     {
-        "kstack": _stack,
-        "ustack": _stack,
         "ksym": _convert,
         "usym": _usym,
         "cgroup_path": _convert,

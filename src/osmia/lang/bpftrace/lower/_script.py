@@ -8,7 +8,7 @@ from ....objects import AttachPoint, EventFormat, Function, MapFormat, MapSpec, 
 from .. import ast
 from ..checked import CheckedProbe, CheckedScript, Config, MapInfo
 from ..types import Type
-from . import _calls, _context, _events, _expr, _loops, _maps, _stmt, _strings  # noqa: F401  they register their handlers
+from . import _calls, _context, _events, _expr, _loops, _maps, _stacks, _stmt, _strings  # noqa: F401  they register
 from ._btf import object_btf
 from ._expr import condition
 from ._features import Features
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from ....btf import Btf
 
 # BPF_MAP_TYPE_*
-_HASH, _ARRAY, _PERF_EVENT_ARRAY, _PERCPU_HASH, _PERCPU_ARRAY, _STACK_TRACE = 1, 2, 4, 5, 6, 7
+_HASH, _ARRAY, _PERF_EVENT_ARRAY, _PERCPU_HASH, _PERCPU_ARRAY = 1, 2, 4, 5, 6
 _LRU_HASH, _LRU_PERCPU_HASH, _RINGBUF = 9, 10, 27
-_NO_PREALLOC, _STACK_BUILD_ID = 1, 32
+_NO_PREALLOC = 1
 _DECLARED = {"hash": _HASH, "lruhash": _LRU_HASH, "percpuhash": _PERCPU_HASH, "percpulruhash": _LRU_PERCPU_HASH}
 
 # BPF_PROG_TYPE_*, BPF_TRACE_*
@@ -42,7 +42,7 @@ _PROGRAM_TYPES = {
 }
 _KPROBE_MULTI, _UPROBE_MULTI = 42, 48
 _ONE_EACH = ("fentry", "fexit", "iter", "rawtracepoint")  # a program of its own for every attach point
-STACK_ENTRIES = 65536
+STACKS = 65536  # different ones of a kind, or max_map_keys if that is more
 TIMERS = ("interval", "profile")  # they do not tick again once exit() was called
 MAX_PREALLOCATED = 256 << 20  # bytes of one map
 DEFAULT_RING = 4 << 20
@@ -185,15 +185,8 @@ class ScriptLowering:
     def count_map_loss(self, p: Program, name: str) -> None:
         self._loss(p, len(self.probe_names) + self._map_numbers[name])
 
-    def count_stack_collision(self, p: Program, stack_id: str) -> None:
-        """-EEXIST: another stack has this bucket. Such a stack is not recorded, so it is counted."""
-        f = p.f
-        lost, done = f.label("collided"), f.label("stack")
-        f.cond_br(f.icmp("eq", stack_id, "-17"), lost, done)
-        f.start(lost)
+    def count_lost_stack(self, p: Program) -> None:
         self._loss(p, len(self.probe_names) + len(self._map_numbers))
-        f.br(done)
-        f.start(done)
 
     def loss_index(self, probe: CheckedProbe) -> int:
         return self.probe_names.index(probe.names[0]) if probe.names else 0
@@ -376,10 +369,7 @@ class ScriptLowering:
 
     def _map_specs(self, rodata: bytes) -> list[MapSpec]:
         specs = [self._map_spec(name) for name in self.checked.maps]
-        for name, t in self._stack_maps.items():
-            ids = t.mode == "build_id"
-            width, flags = (32, _STACK_BUILD_ID) if ids else (8, 0)
-            specs.append(MapSpec(name, _STACK_TRACE, 4, width * t.count, STACK_ENTRIES, flags))
+        specs += [self._stack_spec(name, t) for name, t in self._stack_maps.items()]
         if self._scratch_size:
             specs.append(
                 MapSpec(self.scratch_name, _PERCPU_ARRAY, 4, (self._scratch_size + 7) & ~7, self._scratch_elements)
@@ -420,6 +410,13 @@ class ScriptLowering:
         whole = entries * self.features.cpus * ((size + 7) & ~7)
         lazily = kind == _PERCPU_HASH and whole > MAX_PREALLOCATED and self.features.version >= (6, 1)
         return MapSpec(map_name(name), kind, max(1, key_size), size, entries, _NO_PREALLOC if lazily else 0)
+
+    def _stack_spec(self, name: str, t: Type) -> MapSpec:
+        # Memory for all of them would take longer to get than the rest of the start, and most scripts see few. Before
+        # Linux 6.1 such maps allocate with kmalloc, which programs of timers (NMIs) may not.
+        flags = _NO_PREALLOC if self.features.version >= (6, 1) else 0
+        entries = max(STACKS, self.config.max_map_keys)
+        return MapSpec(name, _HASH, 8, _stacks.frame_size(t.mode) * t.count, entries, flags)
 
     def _settings(self) -> tuple[tuple[str, int | str], ...]:
         config = self.config
