@@ -120,10 +120,14 @@ def _taken_apart(st: State, e: ast.Expr, target: Type) -> ast.Expr | None:
         items.append(item)
     new = ast.RecordLiteral(e.span, list(t.names), items) if t.kind == "record" else ast.TupleLiteral(e.span, items)
     new.type = t
-    converted = _composite(st, new, target)
+    return _after(body, _composite(st, new, target), target)
+
+
+def _after(body: list[ast.Stmt], converted: ast.Expr | None, target: Type) -> ast.Expr | None:
+    """A converted value behind the statements that it needs."""
     if converted is None or not body:
         return converted
-    block = ast.BlockExpr(e.span, body, converted)
+    block = ast.BlockExpr(converted.span, body, converted)
     block.type = target
     return block
 
@@ -147,12 +151,7 @@ def _reordered(st: State, e: ast.RecordLiteral, target: Type) -> ast.Expr | None
             body.append(assignment)
     new = ast.RecordLiteral(e.span, list(target.names), [by_name[n] for n in target.names])
     new.type = Type("record", elements=tuple(x.type for x in new.items), names=target.names)
-    converted = _composite(st, new, target)
-    if converted is None or not body:
-        return converted
-    block = ast.BlockExpr(e.span, body, converted)
-    block.type = target
-    return block
+    return _after(body, _composite(st, new, target), target)
 
 
 def _has_effects(e: object) -> bool:

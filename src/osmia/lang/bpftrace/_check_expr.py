@@ -387,11 +387,7 @@ def _ternary(st: State, e: ast.Ternary) -> ast.Expr:
             e.otherwise = convert(st, e.otherwise, e.type) or e.otherwise
         return e
     if isinstance(e.condition, ast.Comptime):
-        chosen = comptime_branch(st, e.condition)
-        if chosen is not None:
-            return expr(st, e.then if chosen else e.otherwise)
-        e.type = UNKNOWN
-        return e
+        return _chosen(st, e, e.condition)
     e.condition = condition(st, e.condition)
     e.then, e.otherwise, e.type = _both(st, e, e.then, e.otherwise)
     scalar = isinstance(e.condition, (ast.Integer, ast.Boolean))
@@ -402,14 +398,19 @@ def _ternary(st: State, e: ast.Ternary) -> ast.Expr:
 
 def _if_expr(st: State, e: ast.IfExpr) -> ast.Expr:
     if isinstance(e.condition, ast.Comptime):
-        chosen = comptime_branch(st, e.condition)
-        if chosen is not None:
-            return expr(st, e.then if chosen else e.otherwise)
-        e.type = UNKNOWN
-        return e
+        return _chosen(st, e, e.condition)
     e.condition = condition(st, e.condition)
     e.then, e.otherwise, e.type = _both(st, e, e.then, e.otherwise)
     return e
+
+
+def _chosen(st: State, e: ast.Ternary | ast.IfExpr, c: ast.Comptime) -> ast.Expr:
+    """The branch that a condition chooses when compiling; `e` itself as long as that is not known."""
+    yes = comptime_branch(st, c)
+    if yes is None:
+        e.type = UNKNOWN
+        return e
+    return expr(st, e.then if yes else e.otherwise)
 
 
 def _both(st: State, e: ast.Expr, then: ast.Expr, otherwise: ast.Expr) -> tuple[ast.Expr, ast.Expr, Type]:

@@ -217,6 +217,11 @@ def _unknown_hint(st: State, base: str) -> str:
     names = [*_INTS, *_OTHERS, *_C_INTS, *map(str, _defined(st, "structs")), *map(str, _defined(st, "typedefs"))]
     if st.ctx.provider in ("uprobe", "uretprobe", "usdt") and st.dwarf.problem:
         return st.dwarf.problem
+    tag, _, name = base.partition(" ")
+    if st.btf is not None and tag in ("struct", "union", "enum"):
+        from . import btftypes
+
+        names = [f"{tag} {n}" for n in btftypes.names_like(st.btf, tag, name[:3])] + names
     return suggest(base, names) or ("" if st.btf is not None else "no BTF: define the type in the script")
 
 

@@ -64,11 +64,19 @@ def _settled(st: State, operand: ast.Expr | ast.TypeName, t: Type) -> bool:
     return True
 
 
-def _sizeof(st: State, e: ast.SizeOf) -> ast.Expr:
-    e.operand, t = type_of(st, e.operand)
+def _asked(st: State, e: ast.Expr, operand: ast.Expr | ast.TypeName) -> tuple[ast.Expr | ast.TypeName, Type | None]:
+    """What `type_of` says, None as long as the type is not known; then another walk is needed for `e`."""
     e.type = UNKNOWN
+    operand, t = type_of(st, operand)
     if t is None or t is UNKNOWN:
         st.unsettled = True
+        return operand, None
+    return operand, t
+
+
+def _sizeof(st: State, e: ast.SizeOf) -> ast.Expr:
+    e.operand, t = _asked(st, e, e.operand)
+    if t is None:
         return e
     if not _settled(st, e.operand, t):
         e.type = literal_type(_bytes(st, t))
@@ -104,10 +112,8 @@ def _alignment(st: State, t: Type, depth: int = 0) -> int:
 
 
 def _offsetof(st: State, e: ast.OffsetOf) -> ast.Expr:
-    e.of, t = type_of(st, e.of)
-    e.type = UNKNOWN
-    if t is None or t is UNKNOWN:
-        st.unsettled = True
+    e.of, t = _asked(st, e, e.of)
+    if t is None:
         return e
     offset = 0
     if t.kind == "pointer" and t.element is not None and isinstance(e.of, ast.Expr):
@@ -137,10 +143,8 @@ def base_name(t: Type) -> str:
 
 
 def _typeinfo(st: State, e: ast.TypeInfo) -> ast.Expr:
-    e.operand, t = type_of(st, e.operand)
-    e.type = UNKNOWN
-    if t is None or t is UNKNOWN:
-        st.unsettled = True
+    e.operand, t = _asked(st, e, e.operand)
+    if t is None:
         return e
     t = settle(t)
     if not _settled(st, e.operand, t):

@@ -134,6 +134,13 @@ def field_names(btf: Btf, t: Type, depth: int = 0) -> list[str]:
     return names
 
 
+def names_like(btf: Btf, tag: str, start: str) -> list[str]:
+    """Names of the structs, unions or enums (by `tag`) that begin like this."""
+    kinds = {"struct": (_STRUCT,), "union": (_UNION,)}.get(tag, (_ENUM, _ENUM64))
+    names = {btf.name(id) for kind in kinds for id in btf.ids(kind)}
+    return sorted(n for n in names if n.startswith(start))
+
+
 def resolve(btf: Btf | None, name: str) -> Type | None:
     """A type by its C name: "struct sock", "union x", "enum y", "pid_t"; None if BTF does not define it."""
     if btf is None:
