@@ -25,6 +25,11 @@ def test_characters_of_texts() -> None:
     assert [chr(int(n)) if n else "" for n in result.printed] == ["b", "a", "y", ""]
 
 
+def test_addresses_have_no_sign() -> None:
+    result = begin("$a = (int16)-2; $b = (int64)-1; print((uint8 *)-1); print((uint8 *)$a); print((void *)$b); print((uint64)(int8)-1);")
+    assert [int(n) for n in result.printed] == [0xFF, 0xFFFE, 2**64 - 1, 2**64 - 1]
+
+
 def test_calls_as_statements() -> None:
     assert begin("kstack; ustack; pid; comm; nsecs; @x[1]; $y = 1; $y; print($y);").printed == [1]
 

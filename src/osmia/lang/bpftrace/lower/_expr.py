@@ -367,6 +367,11 @@ def _comptime(p: Program, e: ast.Comptime) -> Value:
 # ---------------------------------------------------------------- conversion
 
 
+def is_narrow(t: Type) -> bool:
+    """A signed number of fewer bytes than a register."""
+    return t.kind in ("int", "enum") and t.signed and t.size < 8
+
+
 def _cast(p: Program, e: ast.Cast) -> Value:
     t, source = e.target or e.type, e.operand.type
     if isinstance(e.operand, ast.MapRef) and source.is_aggregation:
@@ -377,6 +382,8 @@ def _cast(p: Program, e: ast.Cast) -> Value:
         return Value(t, p.f.bool_to_int(condition(p, e.operand)))
     value = p.expr(e.operand)
     if t.in_register and value.type.in_register:
+        if t.kind == "pointer" and is_narrow(source):  # an address has no sign: (uint8 *)-1 is 0xff
+            return Value(t, p.f.truncate(value.reg, source.size, False))
         return Value(t, p.f.truncate(value.reg, size_of(t), t.signed))
     if t.in_register:  # an array of bytes (or a string) read as a number
         return Value(t, load_scalar(p, value, 0, t))
