@@ -17,6 +17,8 @@
     ├── ProbeError             unknown or malformed probe (`probe`, `suggestions`)
     ├── SymbolError            a file, process or symbol cannot be found or read
     ├── CacheError             the compile cache is unsafe or damaged
+    ├── VmError                the user-space machine cannot run a program (`program`)
+    │   └── VmFault            a running program did what it must not (`kind`, `insn`, `address`, `size`)
     └── UsageError             a command line or an argument is wrong
 
 Messages read "verb object: cause (what to do next)", in lower case, without a full stop.
@@ -199,6 +201,39 @@ class SymbolError(OsmiaError):
 
 class CacheError(OsmiaError):
     """The compile cache is unsafe (others can write to it) or damaged."""
+
+
+class VmError(OsmiaError):
+    """The user-space machine cannot run `program`, or has run out of something that the program needs."""
+
+    def __init__(self, message: str, *, program: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.program = program
+
+
+class VmFault(VmError):
+    """A running program did what it must not; the run has ended, the machine is usable.
+
+    `kind`: read, write (outside of every region, or a read-only one), fuel, depth, jump, instruction, call, atomic.
+    `insn` is the slot of the instruction, -1 when a helper did it; `address` and `size` in bytes where memory is meant.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        insn: int = -1,
+        address: int = 0,
+        size: int = 0,
+        program: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, program=program, hint=hint)
+        self.kind = kind
+        self.insn = insn
+        self.address = address
+        self.size = size
 
 
 class UsageError(OsmiaError):
