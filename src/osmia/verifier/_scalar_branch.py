@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from ..isa import op
 from . import _tnum as tnum
-from ._scalar import Bounds, Scalar, sync
+from ._scalar import Scalar, sync
 from ._tnum import U32, U64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
+
+    from ._scalar import Bounds
 
     Pair: TypeAlias = tuple[Scalar, Scalar]
 
@@ -159,122 +161,6 @@ _ORDER = {
     op.JGT: (False, True, True), op.JGE: (False, True, False),
     op.JSLT: (True, False, True), op.JSLE: (True, False, False),
     op.JSGT: (True, True, True), op.JSGE: (True, True, False),
-}  # fmt: skip
-_OPPOSITE[operation], a, b, wide)
-
-
-def _equal(a: Scalar, b: Scalar, wide: bool) -> bool | None:
-    if wide:
-        if not a.mask and not b.mask:
-            return a.value == b.value
-        if not tnum.overlap((a.value, a.mask), (b.value, b.mask)):
-            return False
-        if a.umin > b.umax or a.umax < b.umin or a.smin > b.smax or a.smax < b.smin:
-            return False
-    elif not a.mask & U32 and not b.mask & U32:
-        return a.value & U32 == b.value & U32
-    elif not tnum.overlap((a.value & U32, a.mask & U32), (b.value & U32, b.mask & U32)):
-        return False
-    if a.u32min > b.u32max or a.u32max < b.u32min or a.s32min > b.s32max or a.s32max < b.s32min:
-        return False
-    return None
-
-
-def _any_set(a: Scalar, b: Scalar, wide: bool) -> bool | None:
-    full = U64 if wide else U32
-    if b.mask & full:
-        a, b = b, a
-    if b.mask & full:
-        return None
-    bits = b.value & full
-    if a.value & ~a.mask & bits:
-        return True
-    return False if not (a.value | a.mask) & bits else None
-
-
-def _learn(operation: int, a: Scalar, b: Scalar, wide: bool) -> Pair:
-    rule = _RULES.get(operation)
-    if rule is not None:
-        return rule(a, b, wide)
-    signed, flip, strict = _ORDER[operation]
-    low, high = (b, a) if flip else (a, b)
-    low, high = _below(low, high, signed, strict, wide)
-    return (high, low) if flip else (low, high)
-
-
-def _below(a: Scalar, b: Scalar, signed: bool, strict: bool, wide: bool) -> Pair:
-    """a < b or a <= b: b's most bounds a, a's least bounds b."""
-    at = (2 if signed else 4) if wide else (6 if signed else 8)  # place of the range's least in `Scalar.key`
-    first, second = list(a.key()), list(b.key())
-    most = second[at + 1] - strict
-    least = first[at] + strict
-    first[at + 1] = min(first[at + 1], most)
-    second[at] = max(second[at], least)
-    return sync(*first), sync(*second)
-
-
-def _same(a: Scalar, b: Scalar, wide: bool) -> Pair:
-    first, second = list(a.key()), list(b.key())
-    for at in (2, 4) if wide else (6, 8):
-        first[at] = second[at] = max(first[at], second[at])
-        first[at + 1] = second[at + 1] = min(first[at + 1], second[at + 1])
-    if wide:
-        known = tnum.intersect((a.value, a.mask), (b.value, b.mask))
-        first[0:2] = second[0:2] = known
-    else:
-        value, mask = tnum.intersect((a.value & U32, a.mask & U32), (b.value & U32, b.mask & U32))
-        for side in (first, second):
-            side[0] = side[0] & ~U32 | value
-            side[1] = side[1] & ~U32 | mask
-    return sync(*first), sync(*second)
-
-
-def _different(a: Scalar, b: Scalar, wide: bool) -> Pair:
-    """Only a constant at the edge of a range takes something away."""
-    full = U64 if wide else U32
-    if b.mask & full:
-        if a.mask & full:
-            return a, b
-        second, first = _different(b, a, wide)
-        return first, second
-    value = b.value & full
-    sides = list(a.key())
-    bits = 64 if wide else 32
-    for at, edge in (
-        ((2, tnum.signed(value, bits)), (4, value)) if wide else ((6, tnum.signed(value, bits)), (8, value))
-    ):
-        if sides[at] == edge:
-            sides[at] += 1
-        if sides[at + 1] == edge:
-            sides[at + 1] -= 1
-    return sync(*sides), b
-
-
-def _some_set(a: Scalar, b: Scalar, wide: bool) -> Pair:
-    """One bit asked for is that bit set; of several, none is sure."""
-    return _with_bits(a, b, wide, lambda known, bits: tnum.or_(known, (bits, 0)) if not bits & bits - 1 else known)
-
-
-def _none_set(a: Scalar, b: Scalar, wide: bool) -> Pair:
-    return _with_bits(a, b, wide, lambda known, bits: tnum.and_(known, (~bits & U64, 0)))
-
-
-def _with_bits(a: Scalar, b: Scalar, wide: bool, change: Callable[[tnum.Tnum, int], tnum.Tnum]) -> Pair:
-    full = U64 if wide else U32
-    if b.mask & full:
-        if a.mask & full:
-            return a, b
-        second, first = _with_bits(b, a, wide, change)
-        return first, second
-    sides: Bounds = a.key()
-    value, mask = change((a.value & full, a.mask & full), b.value & full)
-    return sync(a.value & ~full | value, a.mask & ~full | mask, *sides[2:]), b
-
-
-# operation: (signed, a and b change places, strict): each is "first < second" or "first <= second".
-_ORDER = {
-    op.JLT: (False, False, True), op.JLE: (False, False, False), op.JGT: (False, True, True), op.JGE: (False, True, False),
-    op.JSLT: (True, False, True), op.JSLE: (True, False, False), op.JSGT: (True, True, True), op.JSGE: (True, True, False),
 }  # fmt: skip
 _OPPOSITE = {
     op.JEQ: op.JNE, op.JNE: op.JEQ, op.JSET: _NOT_SET, op.JLT: op.JGE, op.JGE: op.JLT, op.JLE: op.JGT, op.JGT: op.JLE,
