@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from _checking import hints, run, warned
 
+from osmia.btf import Btf, BtfBuilder
 from osmia.errors import SourceError
 
 
@@ -99,3 +100,10 @@ def test_what_is_no_error_but_hardly_meant(script, hint):
 
 def test_text_that_is_printed_as_text():
     assert not warned(OPENAT + '{ printf("%s %p\\n", str(args.filename), args.filename); }')
+
+
+def test_kernel_structs_with_nearly_that_name():
+    b = BtfBuilder()
+    b.struct("task_struct", 8, [("pid", b.int("int", 4, signed=True), 0)])
+    found = hints("begin { print(sizeof(struct task_strct)); }", btf=Btf(b.build()))
+    assert found == [('Cannot resolve unknown type "struct task_strct"', "did you mean 'struct task_struct'?")]

@@ -387,7 +387,7 @@ def _ternary(st: State, e: ast.Ternary) -> ast.Expr:
             e.otherwise = convert(st, e.otherwise, e.type) or e.otherwise
         return e
     if isinstance(e.condition, ast.Comptime):
-        return _chosen(st, e, e.condition)
+        return _chosen(st, e, e.condition, e.then, e.otherwise)
     e.condition = condition(st, e.condition)
     e.then, e.otherwise, e.type = _both(st, e, e.then, e.otherwise)
     scalar = isinstance(e.condition, (ast.Integer, ast.Boolean))
@@ -398,19 +398,19 @@ def _ternary(st: State, e: ast.Ternary) -> ast.Expr:
 
 def _if_expr(st: State, e: ast.IfExpr) -> ast.Expr:
     if isinstance(e.condition, ast.Comptime):
-        return _chosen(st, e, e.condition)
+        return _chosen(st, e, e.condition, e.then, e.otherwise)
     e.condition = condition(st, e.condition)
     e.then, e.otherwise, e.type = _both(st, e, e.then, e.otherwise)
     return e
 
 
-def _chosen(st: State, e: ast.Ternary | ast.IfExpr, c: ast.Comptime) -> ast.Expr:
+def _chosen(st: State, e: ast.Expr, c: ast.Comptime, then: ast.Expr, otherwise: ast.Expr) -> ast.Expr:
     """The branch that a condition chooses when compiling; `e` itself as long as that is not known."""
     yes = comptime_branch(st, c)
     if yes is None:
         e.type = UNKNOWN
         return e
-    return expr(st, e.then if yes else e.otherwise)
+    return expr(st, then if yes else otherwise)
 
 
 def _both(st: State, e: ast.Expr, then: ast.Expr, otherwise: ast.Expr) -> tuple[ast.Expr, ast.Expr, Type]:

@@ -169,13 +169,7 @@ class Compilation:
         """A type that the script's C definitions use without defining it."""
         from . import btftypes
 
-        btf = self.load_btf()
-        if btf is None:
-            return None
-        kind, _, rest = name.partition(" ")
-        if kind in ("struct", "union"):
-            return btftypes.struct(btf, kind, rest)
-        return btftypes.enum(btf, rest) if kind == "enum" else btftypes.named(btf, name)
+        return btftypes.resolve(self.load_btf(), name)
 
     def lower(self) -> ScriptLowering:
         from .lower import Features, Options, ScriptLowering
