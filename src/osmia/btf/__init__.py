@@ -39,7 +39,7 @@ from ._types import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._builder import BtfBuilder
-    from ._describe import describe
+    from ._describe import declare, describe
     from ._ext import CoreRelo, ExtInfo, FuncInfo, LineInfo, build_ext, parse_ext
     from ._kernel import cache_dir, load_kernel_btf
     from ._render import render_c, struct_layout
@@ -52,6 +52,7 @@ _LAZY = {
     "LineInfo": "_ext",
     "build_ext": "_ext",
     "cache_dir": "_kernel",
+    "declare": "_describe",
     "describe": "_describe",
     "load_kernel_btf": "_kernel",
     "parse_ext": "_ext",
@@ -93,6 +94,7 @@ __all__ = [
     "SectionVar",
     "build_ext",
     "cache_dir",
+    "declare",
     "describe",
     "load_kernel_btf",
     "parse_ext",

@@ -48,6 +48,11 @@ def describe(btf: Btf, id: int) -> str:
     return Declarator(btf).declare(id, "")
 
 
+def declare(btf: Btf, id: int, name: str) -> str:
+    """C that declares `name` as of type `id`, without a semicolon: `int (*name)(void *, u64)`."""
+    return Declarator(btf).declare(id, name)
+
+
 class Declarator:
     """Puts types into C declarations. What it may write is limited, for types that are wound up to explode."""
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..btf import Btf
+    from ..errors import ProbeError
+    from ..probes import Catalogue
 
 OPTIONS = (
     Option(("-v", "--verbose"), "show arguments and members too"),
@@ -27,13 +29,15 @@ _UNTYPED = (
     "tracepoint", "t", "kprobe", "k", "kretprobe", "kr", "uprobe", "u", "uretprobe", "ur", "usdt", "U", "software", "s",
     "hardware", "h", "interval", "i", "profile", "p", "self", "begin", "end",
 )  # fmt: skip
+# What is nowhere to be listed.
+_OWN = ("begin", "end", "test", "bench", "watchpoint", "w", "asyncwatchpoint", "aw", "BEGIN", "END")
 
 
 def usage() -> str:
-    return f"""usage: osmia list [OPTION]... [PATTERN]
+    return f"""usage: osmia list [OPTION]... [PATTERN]...
 
-List probes, or with -v their arguments; "struct NAME" shows a type of the kernel. Without a pattern: all that the
-kernel has.
+List probes, or with -v their arguments; "struct NAME", "union NAME", "enum NAME" and "typedef NAME" show types of
+the kernel. Without a pattern: all probes that the kernel has. The status is 1 when nothing matches.
 
 {help_lines(OPTIONS)}
 
@@ -41,6 +45,7 @@ Examples:
   osmia list 'tracepoint:syscalls:*open*'
   osmia list -v 'rawtracepoint:sched_switch'
   osmia list 'uprobe:/bin/bash:*read*'
+  osmia list 'enum skb_drop_reason'
 """
 
 
@@ -53,11 +58,15 @@ def run(argv: Sequence[str]) -> int:
     return show(",".join(patterns), args)
 
 
-def show(pattern: str, args: Parsed) -> int:
-    """Print what matches, one probe a line; status 1 when nothing does."""
+def show(pattern: str, args: Parsed, *, drop_in: bool = False) -> int:
+    """Print what matches, one probe a line; status 1, and a word on stderr, when nothing does.
+
+    As a `drop_in`, types are shown whole only where -v is given, and nobody minds an empty list.
+    """
     from ..btf import load_kernel_btf
     from ..errors import BtfError, OsmiaError
     from ..probes import Catalogue, list_probes
+    from ._kernel_types import is_type, type_texts
 
     pid = parse_pid(args.text("pid")) if args.has("pid") else 0
     btf: Btf | None = None
@@ -68,46 +77,51 @@ def show(pattern: str, args: Parsed) -> int:
         skipped.append(error)  # what tracefs and files say is listed all the same
     out = Output(1, "full")
     found = False
-    probes = []
-    for part in pattern.split(","):
-        if part.strip().startswith(("struct ", "union ", "enum ")):
-            text = type_text(btf, part.strip()) if btf else ""
+    verbose = args.has("verbose")
+    parts = [part.strip() for part in pattern.split(",")]
+    types, probes = [part for part in parts if is_type(part)], [part for part in parts if not is_type(part)]
+    if btf is not None:
+        for text in type_texts(btf, types, whole=verbose or not drop_in):
             out.write(text)
-            found = found or bool(text)
-        else:
-            probes.append(part)
-    if probes:
-        with Catalogue(btf, pid=pid, debug_dirs=args.directories("debuginfo")) as catalogue:
-            for line in list_probes(catalogue, ",".join(probes), verbose=args.has("verbose"), skipped=skipped):
-                out.write(line + "\n")
-                found = True
-    out.flush(force=True)
-    if btf is None and probes and all(map(_without_types, probes)):
-        del skipped[0]
-    if skipped and not found:
-        raise skipped[0]
-    for problem in skipped:
-        complain(f"WARNING: {problem.message}; not all probes are listed ({problem.hint})\n")
+            found = True
+    with Catalogue(btf, pid=pid, debug_dirs=args.directories("debuginfo")) as catalogue:
+        for line in list_probes(catalogue, ",".join(probes), verbose=verbose, skipped=skipped) if probes else ():
+            out.write(line + "\n")
+            found = True
+        out.flush(force=True)
+        if btf is None and probes and all(map(_without_types, probes)):
+            del skipped[0]
+        if skipped and not found:
+            raise skipped[0]
+        for problem in skipped:
+            complain(f"WARNING: {problem.message}; not all probes are listed ({problem.hint})\n")
+        if not found and not drop_in:
+            raise nothing_matches(catalogue, parts)
     return 0 if found else 1
+
+
+def nothing_matches(catalogue: Catalogue, patterns: Sequence[str]) -> ProbeError:
+    """The error to raise for patterns that mean nothing on this machine."""
+    from ..errors import ProbeError
+    from ..probes import similar_probes
+    from ._kernel_types import is_type, similar_types
+
+    near: list[str] = []
+    for pattern in patterns:
+        if not is_type(pattern):
+            near += similar_probes(catalogue, pattern)
+        if catalogue.btf and ":" not in pattern:
+            near += similar_types(catalogue.btf, pattern)
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else ""
+    if all(p.partition(":")[0] in _OWN for p in patterns):
+        hint = "scripts make these up themselves: begin, end, test:NAME, bench:NAME, watchpoint:ADDRESS:LENGTH:MODE"
+    kinds = "types" if all(map(is_type, patterns)) else "probes"
+    return ProbeError(f"list {kinds}: nothing matches {', '.join(map(repr, patterns))}", hint=hint)
 
 
 def _without_types(pattern: str) -> bool:
     """Whether a pattern names a provider that is listed without the kernel's types."""
     return pattern.strip().partition(":")[0] in _UNTYPED
-
-
-def type_text(btf: Btf, name: str) -> str:
-    """The layout of "struct NAME", "union NAME" or "enum NAME"; "" when the kernel has no such type."""
-    from ..btf import KIND_ENUM, KIND_ENUM64, KIND_STRUCT, KIND_UNION, struct_layout
-
-    keyword, _, tag = name.partition(" ")
-    kinds = {"struct": (KIND_STRUCT,), "union": (KIND_UNION,), "enum": (KIND_ENUM, KIND_ENUM64)}[keyword]
-    for kind in kinds:
-        found = btf.find(tag.strip(), kind)
-        if found is not None:
-            head, _, rest = struct_layout(btf, found).partition("\n")
-            return f"vmlinux: {head.partition(' //')[0].rstrip()}\n{rest}\n"
-    return ""
 
 
 def list_for_bpftrace(args: Parsed) -> int:
@@ -120,7 +134,7 @@ def list_for_bpftrace(args: Parsed) -> int:
             f"WARNING: It appears that '{search}' is a filename but the file does not exist. "
             f"Treating '{search}' as a search pattern.\n"
         )
-    show("*:*" if search == "*" else search, args)
+    show("*:*" if search == "*" else search, args, drop_in=True)
     return 0
 
 

@@ -14,16 +14,21 @@ from ._spec import ProbeSpec, expand_probe, parse_probe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._args import Arg, describe_args
-    from ._list import list_probes, list_rows, row_args, row_name
+    from ._glob import matcher
+    from ._list import list_probes, list_rows, row_args, row_name, similar_probes
+    from ._names import closest
     from ._syscalls import syscall_names
 
 _LAZY = {
     "Arg": "_args",
+    "closest": "_names",
     "describe_args": "_args",
     "list_probes": "_list",
     "list_rows": "_list",
+    "matcher": "_glob",
     "row_args": "_list",
     "row_name": "_list",
+    "similar_probes": "_list",
     "syscall_names": "_syscalls",
 }
 
@@ -36,14 +41,17 @@ __all__ = [
     "TracepointField",
     "TracepointFormat",
     "attach_multi",
+    "closest",
     "describe_args",
     "expand_probe",
     "list_probes",
     "list_rows",
+    "matcher",
     "parse_format",
     "parse_probe",
     "row_args",
     "row_name",
+    "similar_probes",
     "syscall_names",
 ]
 

@@ -120,6 +120,10 @@ class Catalogue:
             for path in resolve_files(spec.target, self.pid)[:1]:
                 near = self.file(path).similar(spec.function)
                 return tuple(f"{spec.provider}:{spec.target}:{name}" for name in near)
+        if spec.provider == "usdt" and not has_wildcard(spec.target):
+            for path in resolve_files(spec.target, self.pid)[:1]:
+                notes = {probe: f"usdt:{spec.target}:{owner}:{probe}" for owner, probe in self.file(path).usdt()}
+                return tuple(notes[name] for name in closest(spec.function, notes))
         return ()
 
     # kernel

@@ -64,6 +64,27 @@ def row_args(catalogue: Catalogue, row: Row) -> list[Arg]:
         return []
 
 
+def similar_probes(catalogue: Catalogue, pattern: str) -> tuple[str, ...]:
+    """Names of probes like the one that `pattern` names, when it means none; wildcards at its ends do not count."""
+    provider, *rest = split_probe(pattern)
+    provider = ALIASES.get(provider, provider)
+    name = rest[-1].strip("*?") if rest else ""
+    if not name or provider not in _LISTERS:
+        return ()
+    near: tuple[str, ...] = ()
+    try:
+        there = {row[3]: row_name(row) for row in _LISTERS[provider](catalogue, provider, [*rest[:-1], "*"])}
+        near = tuple(there[n] for n in closest(name, there))
+        if not near and provider in KERNEL_PROVIDERS and len(rest) > 1:
+            # The first part may be wrong, or both.
+            there = {row_name(row).partition(":")[2]: row_name(row) for row in _list_one(catalogue, provider, None)}
+            same = sorted(n for n in there if n.endswith(f":{name}"))
+            near = tuple(there[n] for n in same[:3] or closest(f"{rest[0].strip('*?')}:{name}", there))
+    except OsmiaError:
+        return near  # what cannot be listed gives no suggestions
+    return near
+
+
 def _split(pattern: str) -> list[str]:
     """At commas outside of quotes."""
     out, part, quoted = [], "", False

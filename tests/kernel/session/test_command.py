@@ -55,7 +55,19 @@ def test_tests_and_listing(osmia) -> None:  # type: ignore[no-untyped-def]
     assert done.returncode == 1 and "OK ]\033[0m good" in done.stdout and "FAILED  ]\033[0m bad" in done.stdout
     done = osmia("list", "tracepoint:sched:*switch")
     assert done.stdout == "tracepoint:sched:sched_switch\n"
-    assert osmia("list", "tracepoint:no:such").returncode == 1
+    done = osmia("list", "tracepoint:sched:sched_swich*")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing matches" in done.stderr and "did you mean tracepoint:sched:sched_switch?" in done.stderr
+    done = osmia("bpftrace", "-l", "tracepoint:sched:sched_swich*")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_listing_types(osmia) -> None:  # type: ignore[no-untyped-def]
+    done = osmia("list", "enum tcp_ca_state", "struct list_head")
+    assert done.returncode == 0 and "vmlinux: enum tcp_ca_state {\n\tTCP_CA_Open = 0,\n" in done.stdout
+    assert "vmlinux: struct list_head {\n" in done.stdout
+    assert osmia("bpftrace", "-lv", "enum tcp_ca_state").stdout == done.stdout.partition("vmlinux: struct")[0]
+    assert osmia("bpftrace", "-l", "enum tcp_ca_stat*").stdout == "enum tcp_ca_state\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

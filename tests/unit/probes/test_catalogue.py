@@ -8,7 +8,7 @@ import pytest
 
 from osmia.btf import Btf
 from osmia.errors import NotSupported, ProbeError
-from osmia.probes import Catalogue, attach_multi, describe_args, list_probes, parse_probe
+from osmia.probes import Catalogue, attach_multi, describe_args, list_probes, parse_probe, similar_probes
 
 
 @pytest.fixture
@@ -43,6 +43,26 @@ def test_no_match_suggests(catalogue: Catalogue) -> None:
     with pytest.raises(ProbeError) as caught:
         catalogue.require(parse_probe("k:vfs_raed"))
     assert "kprobe:vfs_read" in caught.value.suggestions
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("tracepoint:syscalls:sys_enter_opnat", "tracepoint:syscalls:sys_enter_openat"),
+        ("t:syscalls:sys_enter_opena_*", "tracepoint:syscalls:sys_enter_openat"),
+        ("tracepoint:syscall:sys_enter_openat", "tracepoint:syscalls:sys_enter_openat"),
+        ("tracepoint:sced:sched_swich", "tracepoint:sched:sched_switch"),
+        ("kprobe:vfs_reed", "kprobe:vfs_read"),
+        ("kretprobe:tiny:mod_wrk", "kretprobe:tiny:mod_work"),
+        ("software:page-fault", "software:page-faults:"),
+        ("tracepoint:nothing:at_all", ""),
+        ("uprobe:/no/such/file:f", ""),
+        ("begin", ""),
+        ("interval:*", ""),
+    ],
+)
+def test_a_listing_that_finds_nothing_suggests(catalogue: Catalogue, pattern: str, near: str) -> None:
+    assert similar_probes(catalogue, pattern)[:1] == ((near,) if near else ())
 
 
 def test_kernel_functions_from_kallsyms(catalogue: Catalogue) -> None:

@@ -228,6 +228,9 @@ def test_usdt(compiled: Callable[..., Path]) -> None:
     with Catalogue() as catalogue:
         (match,) = catalogue.require(parse_probe(f"usdt:{path}:{namespace}:{name}"))
         assert [m.name for m in catalogue.match(parse_probe(f"usdt:{path}:{name}"))] == [match.name]
+        with pytest.raises(ProbeError) as caught:
+            catalogue.require(parse_probe(f"usdt:{path}:{namespace}:{name}x"))
+        assert f"usdt:{path}:{namespace}:{name}" in caught.value.suggestions
         assert len(catalogue.match(parse_probe(f"usdt:{path}:*"))) == len(listed)
         points = match.attach_points("prog")
         assert all(p.function == f"{namespace}:{name}" and p.offset for p in points)
