@@ -67,6 +67,7 @@ OPENAT = "tracepoint:syscalls:sys_enter_openat "
         ("sys_enter_openat { }", "did you mean tracepoint:syscalls:sys_enter_openat?"),
         ("syscalls:sys_enter_openat { }", "did you mean tracepoint:syscalls:sys_enter_openat?"),
         ("tracepont:syscalls:sys_enter_openat { }", "did you mean tracepoint"),
+        ('begin { print("%s", comm); }', "use printf() for a format"),
         ("begin { @ = (uint8[9])1; }", "the value has 1 bytes, the array 9"),
     ],
 )
@@ -75,10 +76,20 @@ def test_what_was_probably_meant(script, hint):
     assert any(h.startswith(hint) for _, h in found), found
 
 
-def test_one_equals_sign_in_a_predicate():
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        ('begin /comm = "x"/ { }', "comparison is =="),
+        ("begin { int x = 5; }", "variables are called $name and need no declaration: $x = ...;"),
+        ("begin { var count; }", "variables are called $name and need no declaration: $count = ...;"),
+        ("begin { exit() exit(); }", "end the statement before this with `;`"),
+        ("begin { } }", "no block is open here: one } too many"),
+    ],
+)
+def test_what_the_parser_makes_of_it(script, hint):
     with pytest.raises(SourceError) as caught:
-        run('begin /comm = "x"/ { }')
-    assert caught.value.diagnostics[0].hint == "comparison is =="
+        run(script)
+    assert caught.value.diagnostics[0].hint == hint
 
 
 def test_a_word_that_is_compared_with_a_number_is_no_text():

@@ -245,6 +245,10 @@ def _len(st: State, e: ast.Call) -> ast.Expr:
 def _print(st: State, e: ast.Call) -> ast.Expr:
     e.type = NONE
     a = e.args[0]
+    if isinstance(a, ast.String) and len(e.args) > 1:
+        st.error(e.span, f"Non-map print() only takes 1 argument, {len(e.args)} found", "use printf() for a format")
+        type_arguments(st, e)
+        return e
     for i, extra in enumerate(e.args[1:], 1):
         if isinstance(extra, ast.Expr):
             x = e.args[i] = expr(st, extra)

@@ -164,6 +164,9 @@ class Parser(ExpressionParser):
             return expr
         if self.kind != ";":
             hint = "end the statement before this with `;`"
+            if isinstance(expr, ast.Name) and self.kind == "id" and self.peek() in (*ASSIGN, ";"):
+                # `int x = 5` of C, `var x = 5` of other languages
+                hint = f"variables are called $name and need no declaration: ${self.tok[1]} = ...;"
             if self.kind == ":" and isinstance(expr, ast.Variable):
                 hint = f"to declare a type, write `let {expr.name}: type`"
             raise self.fail("expected ';'", hint)
@@ -677,6 +680,9 @@ class Parser(ExpressionParser):
             char = text[pos : pos + 1]
             if attach and char in ("{", "/"):
                 break
+            if char == "}" and not attach:
+                self.report(pos, pos + 1, "expected attach point, found '}'", "no block is open here: one } too many")
+                raise SyntaxProblem
             end = attach_end(text, pos, word_at(text, pos) in _NO_PATHS)
             if end == pos:
                 self.report(
