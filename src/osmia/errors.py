@@ -44,7 +44,8 @@ class OsmiaError(Exception):
 class Diagnostic(Data):
     """One finding in a source text. Lines and columns count from 1; `end_col` is exclusive.
 
-    `trail` are the places that a macro with the finding was called from, innermost first.
+    `trail` are the places that a macro with the finding was called from, innermost first. One that `follows` from
+    another adds nothing to it.
     """
 
     severity: str  # "error" | "warning"
@@ -57,6 +58,7 @@ class Diagnostic(Data):
     source_line: str = ""
     hint: str = ""
     trail: tuple[Diagnostic, ...] = ()
+    follows: bool = False
 
     def render(self) -> str:
         """`file:line:col-col: ERROR: message`, the source line, a marker below it, `HINT: ...`."""
@@ -77,11 +79,19 @@ class Diagnostic(Data):
 
 
 class SourceError(OsmiaError):
-    """A source text has errors; all of them are in `diagnostics`, in source order."""
+    """A source text has errors; all of them are in `diagnostics`, in source order.
+
+    The message leaves out those that follow from others; `rendered` has them too.
+    """
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
-        super().__init__("\n".join(d.render() for d in diagnostics))
+        own = [d for d in diagnostics if not d.follows]
+        super().__init__("\n".join(d.render() for d in own or diagnostics))
         self.diagnostics = diagnostics
+
+    def rendered(self) -> str:
+        """All diagnostics as text."""
+        return "\n".join(d.render() for d in self.diagnostics)
 
 
 class FormatError(OsmiaError):

@@ -105,7 +105,7 @@ def report(error: Exception, words: list[str]) -> int:
     drop_in = words[:1] == ["bpftrace"]
     head, hint = ("ERROR: ", "HINT: ") if drop_in else ("osmia: ", "hint: ")
     if isinstance(error, SourceError):
-        complain(error.message + "\n")
+        complain((error.rendered() if drop_in else error.message) + "\n")
         if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):
             what = "read kernel types: this kernel has no BTF, so its structs and functions have no types here"
             complain(f"{head}{what}\n{hint}osmia doctor shows what works without, and what to do\n")

@@ -67,6 +67,14 @@ def test_source_errors_are_shown_as_they_are(capfd):
     assert err.startswith("stdin:1:") and "ERROR" in err and "~" in err
 
 
+def test_a_missing_probe_is_one_error_but_for_the_drop_in_face(capfd):
+    words = ["--no-cache", "-e", "uprobe:/bin/sh:no_such_function { @ = count(); }"]
+    status, _, err = call("trace", *words, capfd=capfd)
+    assert status == 1 and err.count("ERROR") == 1 and "No matches for uprobe" in err
+    status, _, err = call("bpftrace", *words, capfd=capfd)
+    assert status == 1 and err.count("ERROR") == 2 and "ERROR: Probe has no valid attach points.\n" in err
+
+
 def test_internal_errors_show_no_traceback(capfd, monkeypatch):
     import osmia.cli
 

@@ -225,7 +225,8 @@ def _missing(st: State, attach: ast.AttachSpec, message: str, hint: str) -> None
 def _no_probes(st: State, probe: ast.Probe) -> None:
     span = probe.attach[0].span if probe.attach else probe.span
     if st.config.missing_probes == "error":
-        st.fatal(span, "Probe has no valid attach points.")
+        # Why each of them is none has been said; bpftrace says this too.
+        st.errors.append(st.diagnostic("error", span, "Probe has no valid attach points.").replace(follows=True))
     elif st.config.missing_probes == "warn":
         st.noted(
             span,
