@@ -1,0 +1,36 @@
+"""LD_ABS and LD_IND: bytes of the packet of a socket buffer, in network order (Documentation/networking/filter.rst)."""
+
+from __future__ import annotations
+
+from ..errors import VmFault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._machine import Machine
+
+NET_OFF, LL_OFF = -0x100000, -0x200000  # SKF_NET_OFF, SKF_LL_OFF
+DATA, DATA_END = 76, 80  # of struct __sk_buff: addresses below 4 GiB
+_ETHERNET = 14
+
+
+def load(machine: Machine, context: int, offset: int, size: int) -> int:
+    """The big-endian number at `offset` of the packet, or -1 when it is not all there.
+
+    Negative offsets count from the network header (SKF_NET_OFF) or the link header (SKF_LL_OFF).
+    """
+    offset = (offset + (1 << 31)) % (1 << 32) - (1 << 31)
+    start = int.from_bytes(machine.read(context + DATA, 4), "little")
+    end = int.from_bytes(machine.read(context + DATA_END, 4), "little")
+    if offset < 0:
+        if offset >= NET_OFF:
+            offset += -NET_OFF + int(machine.data.get("network_offset", _ETHERNET))
+        elif offset >= LL_OFF:
+            offset -= LL_OFF
+        else:
+            return -1
+    if start + offset + size > end:
+        return -1
+    try:
+        return int.from_bytes(machine.read(start + offset, size), "big")
+    except VmFault:
+        return -1
