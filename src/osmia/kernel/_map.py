@@ -6,12 +6,11 @@ import os
 
 from .. import syscalls
 from ..errors import KernelError, MapError
+from ._descriptor import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
-
 # enum bpf_map_type
 HASH, ARRAY, PROG_ARRAY, PERF_EVENT_ARRAY, PERCPU_HASH, PERCPU_ARRAY, STACK_TRACE = 1, 2, 3, 4, 5, 6, 7
 CGROUP_ARRAY, LRU_HASH, LRU_PERCPU_HASH, LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS = 8, 9, 10, 11, 12, 13
@@ -34,7 +33,7 @@ def possible_cpus() -> int:
     return _possible
 
 
-class Map:
+class Map(Descriptor):
     """A map. Keys and values are bytes; a per-CPU value is `cpus` slots of `slot_size` bytes, CPU 0 first.
 
     Errors: MapError (with errno), PermissionDenied.
@@ -43,8 +42,7 @@ class Map:
     def __init__(
         self, fd: int, name: str, type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0
     ) -> None:
-        self.fd = fd
-        self.name = name
+        super().__init__(fd, name)
         self.type = type
         self.key_size = key_size
         self.value_size = value_size
@@ -228,22 +226,6 @@ class Map:
     def freeze(self) -> None:
         """Forbid further writes from user space."""
         syscalls.map_freeze(self.fd)
-
-    def pin(self, path: str) -> None:
-        """Give it a name in bpffs, so that it outlives this process."""
-        syscalls.pin(self.fd, path)
-
-    def close(self) -> None:
-        """Drop our reference; programs that use the map keep theirs."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Map({self.name!r}, type={self.type}, key_size={self.key_size}, value_size={self.value_size})"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from struct import unpack_from
 
 from .. import syscalls
 from .._data import Data
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Self
+from ._descriptor import Descriptor
 
 
 class ProgramInfo(Data):
@@ -67,12 +63,11 @@ def _map_ids(fd: int, count: int) -> tuple[int, ...]:
     return tuple(unpack_from(f"={min(count, now)}I", out))
 
 
-class Program:
+class Program(Descriptor):
     """A loaded program."""
 
     def __init__(self, fd: int, name: str, type: int, attach_type: int = 0, section: str = "") -> None:
-        self.fd = fd
-        self.name = name
+        super().__init__(fd, name)
         self.type = type
         self.attach_type = attach_type
         self.section = section
@@ -106,40 +101,12 @@ class Program:
         flags = 0 if cpu is None else 1  # BPF_F_TEST_RUN_ON_CPU
         return syscalls.prog_test_run(self.fd, context=context, flags=flags, cpu=cpu or 0).retval
 
-    def pin(self, path: str) -> None:
-        """Give it a name in bpffs, so that it outlives this process."""
-        syscalls.pin(self.fd, path)
-
-    def close(self) -> None:
-        """Drop our reference; links keep theirs."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
-        return f"Program({self.name!r}, type={self.type}, fd={self.fd})"
+        return f"Program({self.name!r}, type={self.type}, fd={self._fd})"
 
 
-class enable_stats:
+class enable_stats(Descriptor):
     """Keep run time and run count of all programs while it is open (some 20 ns a run)."""
 
     def __init__(self) -> None:
-        self._fd = syscalls.enable_stats()
-
-    def close(self) -> None:
-        """Stop; the figures so far stay readable."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(syscalls.enable_stats(), "statistics")
