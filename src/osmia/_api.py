@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from .session import Event, MapView, Session
 
 
+# Scripts are some kilobytes. One that is all probes takes 100 s a 10 MB, and fails in the end.
+SCRIPT_LIMIT = 1 << 20
+
+
 def compile(
-    script: str,
+    script: str | os.PathLike[str],
     *,
-    name: str = "script",
-    params: Sequence[str] = (),
-    options: Mapping[str, str | bool] | None = None,
+    name: str = "",
+    params: Sequence[str | int] = (),
+    options: Mapping[str, str | int] | None = None,
     pid: int = 0,
     unsafe: bool = False,
     cache: bool = True,
@@ -29,22 +33,71 @@ def compile(
 ) -> Object:
     """Compile a script in the bpftrace language to an `Object` for this machine; nothing is loaded.
 
-    `name` is what messages call the script. `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` limits
-    probes to a process. `unsafe` allows what changes the system. With `cache`, an object compiled before is taken.
-    Raises `SourceError` with all findings, `ProbeError`, `NotSupported`.
+    `script` is its text, or the path of a file (`pathlib.Path`): a `str` is always text. `name` is what messages call
+    it ("script", or the path). `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` limits probes to a
+    process. `unsafe` allows what changes the system. With `cache`, an object compiled before is taken.
+    Raises `SourceError` with all findings, `ProbeError`, `NotSupported`; `UsageError` for arguments of other types.
     """
     from ._cached import compile_cached
 
+    if isinstance(params, str):
+        raise UsageError("compile script: params is one text", hint='give a list: params=["7", "x"]')
     return compile_cached(
-        script,
-        name=name,
-        params=tuple(params),
-        options=dict(options or {}),
+        _text_of(script),
+        name=name or (os.fsdecode(script) if isinstance(script, os.PathLike) else "script"),
+        params=tuple(_argument(f"${i}", value) for i, value in enumerate(params, 1)),
+        options={n: v if isinstance(v, bool) else _argument(n, v) for n, v in (options or {}).items()},
         pid=pid,
         unsafe=unsafe,
         cache=cache,
         **more,
     )
+
+
+def _text_of(script: str | os.PathLike[str]) -> str:
+    if isinstance(script, str):
+        return script
+    if not isinstance(script, os.PathLike):
+        raise UsageError(
+            f"compile script: {type(script).__name__} is none", hint="give its text, a pathlib.Path, or an Object"
+        )
+    path = os.fsdecode(script)
+    return read_text(path, path, hint="give the path of a text file")
+
+
+def read_text(file: str | int, shown: str, *, hint: str) -> str:
+    """The text of a script's file, or of a descriptor that stays open; `shown` is what messages call it.
+
+    Raises `UsageError` for what cannot be read (`hint` goes with it), and for what is no text.
+    """
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape", closefd=file != 0) as f:
+            text = f.read(SCRIPT_LIMIT + 1)
+    except (OSError, ValueError) as e:
+        cause = getattr(e, "strerror", "") or str(e)
+        raise UsageError(
+            f"read script {shown}: {cause.lower()}",
+            hint=hint,
+            as_bpftrace=f"failed to open file '{shown}': {cause}",
+        ) from None
+    if "\0" in text:
+        hint = "give its source, in UTF-8"
+        if text.startswith("\x7fELF"):
+            hint = "a compiled object is started by osmia run"
+        raise UsageError(f"read script {shown}: it is binary, not text", hint=hint)
+    if len(text) > SCRIPT_LIMIT:
+        limit = f"{SCRIPT_LIMIT >> 20} MiB"
+        raise UsageError(f"read script {shown}: it is longer than {limit}", hint="split it into several")
+    return text.removeprefix("\ufeff")
+
+
+def _argument(name: str, value: str | int) -> str:
+    """What a script gets as a parameter: text, as on a command line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    raise UsageError(f"pass {name} to script: {value!r} is {type(value).__name__}", hint="give a str or an int")
 
 
 def load(source: Object | str | os.PathLike[str]) -> LoadedObject:
@@ -65,41 +118,66 @@ def read_object(source: Object | str | os.PathLike[str]) -> Object:
 
     if isinstance(source, Object):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"load object: {type(source).__name__} is none", hint="give an Object, or the path of a file")
     from .objects import read_elf
 
-    with open(source, "rb") as f:
-        return read_elf(f.read())
+    try:
+        with open(source, "rb") as f:
+            data = f.read()
+    except (OSError, ValueError) as e:
+        cause = getattr(e, "strerror", "") or str(e)
+        raise UsageError(f"read object {os.fsdecode(source)}: {cause.lower()}", hint="give a BPF object file") from None
+    return read_elf(data)
 
 
 def trace(
-    script: str | Object,
-    *params: str,
+    script: str | os.PathLike[str] | Object,
+    *params: str | int,
     pid: int | None = None,
     cmd: str | Sequence[str] | None = None,
     target: str | Any = "kernel",
     duration: float | None = None,
-    options: Mapping[str, str | bool] | None = None,
-    name: str = "script",
+    options: Mapping[str, str | int] | None = None,
+    name: str = "",
     unsafe: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Trace:
     """Run a script; use as a context manager: probes are attached inside the `with` block.
 
+    `script` is text, the path of a file (`pathlib.Path`; a `str` is always text), or an `Object`.
     `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` traces one process; `cmd` (a list, or a line that
     is split at blanks) is started once probes are attached, and the trace ends with it. `duration` is in seconds.
     `on_event` gets each event as it is read, instead of `events()`.
-    Raises `SourceError`, `ProbeError`, `AttachError`, `VerifierError`, `PermissionDenied`.
+    Raises `SourceError`, `ProbeError`, `AttachError`, `VerifierError`, `PermissionDenied`, `UsageError`.
 
         with osmia.trace('interval:s:1 { printf("%d", elapsed); }', duration=3) as t:
             for event in t.events():
                 print(event.text)
     """
-    argv = cmd.split() if isinstance(cmd, str) else list(cmd or ())
-    if isinstance(script, str):
-        obj = compile(script, name=name, params=params, options=options, pid=pid or 0, unsafe=unsafe)
-    else:
+    argv = _argv(cmd)
+    if pid is not None and (not isinstance(pid, int) or pid <= 0):
+        raise UsageError(f"trace process {pid!r}: that is no number of a process")
+    if duration is not None and (not isinstance(duration, (int, float)) or not duration >= 0):
+        raise UsageError(f"trace for {duration!r}: that is no number of seconds")
+    from .objects import Object
+
+    if isinstance(script, Object):
+        if params or options:
+            raise UsageError("pass parameters to object: they were compiled in", hint="give them to osmia.compile()")
         obj = script
+    else:
+        obj = compile(script, name=name, params=params, options=options, pid=pid or 0, unsafe=unsafe)
     return Trace(obj, _target(target), pid=pid or 0, cmd=argv, duration=duration, unsafe=unsafe, on_event=on_event)
+
+
+def _argv(cmd: str | Sequence[str] | None) -> list[str]:
+    if cmd is None:
+        return []
+    argv = cmd.split() if isinstance(cmd, str) else list(cmd)
+    if not argv:
+        raise UsageError("start command: it is empty", hint="leave cmd out, or give a program with its arguments")
+    return argv
 
 
 def _target(target: str | Any) -> Any:
@@ -113,10 +191,11 @@ def _target(target: str | Any) -> Any:
 
 
 class Trace:
-    """A running trace.
+    """A trace: it runs in its `with` block, or from `start()` to `close()`. Use it once.
 
-    `maps` are the script's maps, live: `t.maps["@"]` is a mapping for a keyed map, and has `.value`; they can be read
-    until `close()`. Events come from `events()`, or `async for event in trace`.
+    `maps` are the script's maps: `t.maps["@"]` is a mapping if the map has keys, else it has `.value`. They are live;
+    after `close()` they hold what they held then. Events come from `events()`, or `async for event in trace`.
+    What needs a running trace raises `UsageError` before `start()`.
     """
 
     def __init__(
@@ -142,21 +221,36 @@ class Trace:
             cmd=cmd,
             duration=duration,
             unsafe=unsafe,
+            keep=True,
             warn=self.warnings.append,
         )
         self._started = False
+        self._entered = False
+        self._closed = False
 
     def start(self) -> Self:
         """Load and attach. `with` does it."""
+        if self._closed:
+            raise UsageError("start trace: it has ended", hint="make another one with osmia.trace()")
         if not self._started:
             self._started = True
-            self._session.start()
+            try:
+                self._session.start()
+            except BaseException:
+                self._started, self._closed = False, True
+                raise
         return self
+
+    def _run(self, verb: str) -> Session:
+        """The session, which has been started."""
+        if not self._started:
+            raise UsageError(f"{verb} trace: it was not started", hint="use it so: with osmia.trace(...) as t: ...")
+        return self._session
 
     @property
     def maps(self) -> Mapping[str, MapView]:
-        """The script's maps by name ("@", "@reads"), live."""
-        return self._session.maps
+        """The script's maps by name ("@", "@reads"): live, after `close()` as they were then."""
+        return self._run("read maps of").maps
 
     @property
     def lost(self) -> dict[str, int]:
@@ -173,18 +267,23 @@ class Trace:
 
         The last ones, with the final maps, come when the trace is over; `running` is False then.
         """
-        if not self._session.ended and not self._session.poll(timeout):
-            self._session.finish()
+        session = self._run("poll")
+        if not session.ended and not session.poll(timeout):
+            session.finish()
         events, self._queue[:] = list(self._queue), []
         return events
 
     @property
     def running(self) -> bool:
-        """False once the trace has ended and its last events were made."""
-        return not self._session.ended
+        """From its start until it has ended and its last events were made."""
+        return self._started and not self._session.ended
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Events until the trace ends, or until none came for `timeout` seconds."""
+        self._run("read events of")
+        return self._events(timeout)
+
+    def _events(self, timeout: float | None) -> Iterator[Event]:
         import time
 
         last = time.monotonic()
@@ -204,11 +303,11 @@ class Trace:
         For scripts that produce millions of events a second and are read by rate. Waits up to `timeout` seconds for
         the first.
         """
-        return self._session.count(timeout)
+        return self._run("drain").count(timeout)
 
     def wait(self) -> int:
         """Handle events until the trace ends; returns the script's exit status. Events stay for `events()`."""
-        return self._session.run()
+        return self._run("wait for").run()
 
     def stop(self) -> None:
         """Ask the trace to end; may be called from another thread."""
@@ -217,6 +316,7 @@ class Trace:
     async def __aiter__(self) -> AsyncIterator[Event]:
         import asyncio
 
+        self._run("read events of")
         loop = asyncio.get_running_loop()
         while True:
             ended = self._session.ended
@@ -226,11 +326,19 @@ class Trace:
                 return
 
     def close(self) -> None:
-        """Detach and free everything. Maps cannot be read any more."""
+        """Detach and free everything. Maps, events, `lost` and `status` stay as they are."""
+        self._closed = True
         self._session.close()
 
+    def _enter(self) -> Self:
+        self.start()
+        if self._entered:
+            raise UsageError("enter trace: it has a with block already", hint="make another one with osmia.trace()")
+        self._entered = True
+        return self
+
     def __enter__(self) -> Self:
-        return self.start()
+        return self._enter()
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
@@ -238,7 +346,7 @@ class Trace:
     async def __aenter__(self) -> Self:
         import asyncio
 
-        return await asyncio.get_running_loop().run_in_executor(None, self.start)
+        return await asyncio.get_running_loop().run_in_executor(None, self._enter)
 
     async def __aexit__(self, *_exc: object) -> None:
         self.close()

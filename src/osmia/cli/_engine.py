@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SIGINT, SIGTERM = 2, 15
 LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
-# Scripts are some kilobytes. One that is all probes takes 100 s a 10 MB, and fails in the end.
-SCRIPT_LIMIT = 1 << 20
 # Set by bpftrace's test engine: this very line on stdout says that probes are attached.
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 
@@ -163,26 +161,10 @@ def parse_pid(text: str) -> int:
 
 def read_script(path: str) -> str:
     """A script's text, from stdin for "-". Raises `UsageError` for what cannot be read, and for what is no text."""
-    shown = "standard input" if path == "-" else path
-    try:
-        with open(0 if path == "-" else path, encoding="utf-8", errors="surrogateescape", closefd=path != "-") as f:
-            text = f.read(SCRIPT_LIMIT + 1)
-    except (OSError, ValueError) as e:
-        cause = getattr(e, "strerror", "") or str(e)
-        raise UsageError(
-            f"read script {shown}: {cause.lower()}",
-            hint="give a file, - for standard input, or -e 'script'",
-            as_bpftrace=f"failed to open file '{path}': {cause}",
-        ) from None
-    if "\0" in text:
-        hint = (
-            "a compiled object is started by osmia run" if text.startswith("\x7fELF") else "give its source, in UTF-8"
-        )
-        raise UsageError(f"read script {shown}: it is binary, not text", hint=hint)
-    if len(text) > SCRIPT_LIMIT:
-        limit = f"{SCRIPT_LIMIT >> 20} MiB"
-        raise UsageError(f"read script {shown}: it is longer than {limit}", hint="split it into several")
-    return text.removeprefix("\ufeff")
+    from .._api import read_text
+
+    hint = "give a file, - for standard input, or -e 'script'"
+    return read_text(0 if path == "-" else path, "standard input" if path == "-" else path, hint=hint)
 
 
 def split_parameters(words: list[str]) -> tuple[tuple[str, ...], dict[str, str | bool]]:

@@ -33,8 +33,15 @@ class Printf(Event):
             self._text: str = self._format(self.args)
             return self._text
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_printf, (self.text, self.args, self.probe)
+
     def __repr__(self) -> str:
         return f"Printf({self.text!r}, args={self.args!r})"
+
+
+def _restore_printf(text: str, args: tuple[Any, ...], probe: str) -> Printf:
+    return Printf(lambda _args: text, args, probe)
 
 
 class Message(Event):
@@ -146,8 +153,21 @@ class MapSnapshot(Event):
             return dict(self._entries())
         return next((value for _key, value in self._entries()), None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_snapshot, (self.name, self.kind, self.scalar, list(self._entries()), self.columns)
+
     def __repr__(self) -> str:
         return f"MapSnapshot({self.name!r}, {self.value!r})"
+
+
+def _restore_snapshot(
+    name: str,
+    kind: str,
+    scalar: bool,
+    entries: list[tuple[Any, Any]],
+    columns: tuple[list[Any], list[int]] | None,
+) -> MapSnapshot:
+    return MapSnapshot(name, kind, scalar, lambda: iter(entries), columns)
 
 
 class Text(Event):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..errors import UsageError
 from ._aggregate import align_series, compile_map_value, compile_order
 from ._decode import compile_value
 from ._events import MapSnapshot
 from ._model import Enum, Histogram, Stats, divide
+from ._names import has_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,20 +22,58 @@ ARRAYS = (2, 6)  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY
 # Printed by value, least first; all others by key.
 BY_VALUE = ("int", "enum", "count", "sum", "min", "max", "avg", "stats", "hist", "lhist")
 NUMBERS = ("int", "enum", "count", "sum", "min", "max", "avg")  # their Python values are numbers
+SYMBOLIC = ("kstack", "ustack", "ksym", "usym")  # resolved by symbols, of which some end with the trace
 MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 
 
-class MapView:
-    """A live map of the script. Reading asks the target each time; nothing is kept.
+class Maps(dict[str, "MapView"]):
+    """The maps of a script by name."""
 
-    A keyed map is a mapping of Python keys to Python values. A scalar map has `value`.
+    def __missing__(self, name: str) -> MapView:
+        raise KeyError(f"{name}: the script's maps are {', '.join(self) or 'none'}")
+
+
+class KeptMap:
+    """What a map held when its trace ended: (keys, values, count) laid end to end, as the target gave them."""
+
+    def __init__(self, name: str, kept: list[tuple[bytes, bytes, int]] | None) -> None:
+        self._name = name
+        self._kept = kept  # None: nothing was
+        self._elements: dict[bytes, bytes] = {}
+
+    def batches(self) -> Iterator[tuple[bytes, bytes, int]]:
+        if self._kept is None:
+            raise UsageError(f"read map {self._name}: the trace has ended, and what the map held was not kept")
+        return iter(self._kept)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        for keys, values, count in self.batches():
+            yield from zip(_slices(keys, count), _slices(values, count))
+
+    def lookup(self, key: bytes) -> bytes | None:
+        if not self._elements:
+            self._elements = dict(self.items())
+        return self._elements.get(key)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        raise UsageError(f"change map {self._name}: the trace has ended", hint="do it inside the with block")
+
+    def delete(self, key: bytes) -> bool:
+        raise UsageError(f"change map {self._name}: the trace has ended", hint="do it inside the with block")
+
+
+class MapView:
+    """A map of the script. Reading asks the target each time; when the trace has ended, it is what the map held then.
+
+    A keyed map is a mapping of Python keys to Python values. A scalar map has `value`. Each refuses what is the
+    other's with `UsageError`: `scalar` tells which it is.
     Keys are numbers, texts, tuples, ... as the script uses them; aggregations come reduced over all CPUs.
     """
 
     def __init__(self, format: MapFormat, source: LoadedMap, names: Names) -> None:
         self.name = format.name
         self.format = format
-        self._map = source
+        self._map: LoadedMap = source
         self._names = names
         self._decode_key = compile_value(format.key, names) if format.key else None
         self._decode = compile_map_value(format.value, names)
@@ -44,6 +84,11 @@ class MapView:
     @property
     def scalar(self) -> bool:
         return self._decode_key is None
+
+    @property
+    def has_names(self) -> bool:
+        """Whether keys or values have addresses that become names."""
+        return has_kind(self.format.key, SYMBOLIC) or has_kind(self.format.value, SYMBOLIC)
 
     def _columns(self, decoded: bool) -> tuple[list[Any], list[Any]]:
         """All keys (as bytes unless `decoded`) and all values, in the map's own order."""
@@ -72,7 +117,14 @@ class MapView:
 
     @property
     def value(self) -> Any:
-        """A scalar map's value; None before the script has set it."""
+        """A scalar map's value; None before the script has set it. UsageError for a map with keys."""
+        if not self.scalar:
+            raise UsageError(
+                f"read value of map {self.name}: it has keys", hint="it is a mapping: dict(), items(), or [key]"
+            )
+        return self._scalar_value()
+
+    def _scalar_value(self) -> Any:
         for _key, raw in self._items():
             return self._decode(raw)
         return None
@@ -82,16 +134,33 @@ class MapView:
         raw = self._map.lookup(key)
         return self.empty_value() if raw is None else self._decode(raw)
 
+    def _check_keys(self) -> None:
+        if self.scalar:
+            raise UsageError(f"read keys of map {self.name}: it has none", hint="its value is .value")
+
+    def keep(self) -> None:
+        """Take what the map holds now, for those who ask when the target has let go of it."""
+        batches = None if self._array else getattr(self._map, "batches", None)
+        if batches is not None:
+            kept = [(keys, values, count) for keys, values, count in batches() if count]
+        else:
+            kept = [(key, value, 1) for key, value in self._map.items()]
+        self._map = KeptMap(self.name, kept)
+
+    def drop(self) -> None:
+        """The target has let go of the map: who reads it from now on is told so."""
+        if not isinstance(self._map, KeptMap):
+            self._map = KeptMap(self.name, None)
+
     def __iter__(self) -> Iterator[Any]:
-        decode = self._decode_key
-        if decode is not None:
-            for key, _value in self._items():
-                yield decode(key)
+        return self.keys()
 
     def __len__(self) -> int:
+        """How many elements there are; of a scalar map 1 if it was set."""
         return sum(1 for _ in self._items())
 
     def __getitem__(self, key: Any) -> Any:
+        self._check_keys()
         raw = None
         encoded = encode(self.format.key, key) if self.format.key else None
         if encoded is not None:
@@ -113,14 +182,23 @@ class MapView:
             return default
 
     def keys(self) -> Iterator[Any]:
-        return iter(self)
+        """Keys in the map's own order."""
+        self._check_keys()
+        decode = self._decode_key or bytes
+        return (decode(key) for key, _value in self._items())
 
     def values(self) -> Iterator[Any]:
-        for _key, raw in self._items():
-            yield self._decode(raw)
+        """Values in the map's own order."""
+        self._check_keys()
+        return (self._decode(raw) for _key, raw in self._items())
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """(key, value) pairs in the map's own order."""
+        self._check_keys()
+        return self.decoded()
+
+    def decoded(self) -> Iterator[tuple[Any, Any]]:
+        """(key, value) pairs of any map; the key of a scalar one is None."""
         for key, raw in self._items():
             yield (self._decode_key(key) if self._decode_key else None), self._decode(raw)
 
@@ -166,6 +244,9 @@ class MapView:
             return zip(keys if decoded else map(self._decode_key, keys), values)
 
         columns = (keys, values) if plain else None
+        if self._names.keeps and self.has_names:
+            named = list(entries())
+            return MapSnapshot(self.name, MESSAGE_KINDS.get(kind, "map"), self.scalar, lambda: iter(named))
         return MapSnapshot(self.name, MESSAGE_KINDS.get(kind, "map"), self.scalar, entries, columns)
 
     def _places(self, keys: list[Any], values: list[Any], decoded: bool) -> list[int]:
@@ -187,7 +268,11 @@ class MapView:
         return self._decode(bytes(size if not self.format.per_cpu else -(-size // 8) * 8))
 
     def __repr__(self) -> str:
-        return f"<map {self.name}: {self.value!r}>" if self.scalar else f"<map {self.name}: {dict(self.items())!r}>"
+        try:
+            shown = repr(self.value if self.scalar else dict(self.decoded()))
+        except UsageError:
+            shown = "not kept"
+        return f"<map {self.name}: {shown}>"
 
 
 def _slices(data: bytes, count: int) -> list[bytes]:
@@ -222,9 +307,11 @@ def encode(t: ValueType | None, value: Any) -> bytes | None:
     if kind in ("int", "pointer", "enum", "bool"):
         size = t.size or (1 if kind == "bool" else 8)
         if kind == "enum" and isinstance(value, str):
-            value = next((number for number, name in t.values if name == value), None)
+            value = next((number for number, name in t.values if name == value), value)
         if not isinstance(value, int) or (isinstance(value, Enum) and kind != "enum"):
             raise KeyError(value)
+        if not -1 << 8 * size - 1 <= value < 1 << 8 * size:
+            raise KeyError(value)  # cut to its size it would be another key
         return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
     if kind == "string":
         if not isinstance(value, str):

@@ -62,6 +62,9 @@ class Record(tuple["Any", ...]):
         except ValueError:
             raise AttributeError(f"record has no member {name!r}") from None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_record, (type(self).__name__, self._fields, tuple(self))
+
     def __repr__(self) -> str:
         return "(" + ", ".join(f"{n}={v!r}" for n, v in zip(self._fields, self)) + ")"
 
@@ -76,6 +79,16 @@ def record_class(name: str, fields: tuple[str, ...]) -> type[Record]:
     return type(name or "Record", (Record,), namespace)
 
 
+_restored: dict[tuple[str, tuple[str, ...]], type[Record]] = {}
+
+
+def _restore_record(name: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> Record:
+    cls = _restored.get((name, fields))
+    if cls is None:
+        cls = _restored[name, fields] = record_class(name, fields)
+    return cls(values)
+
+
 def _member(index: int) -> Callable[[Record], Any]:
     return lambda record: record[index]
 
@@ -87,7 +100,7 @@ class Stack:
     `mode` is how it prints (bpftrace, perf, raw, build_id). `error` is an errno where the stack could not be taken.
     """
 
-    __slots__ = ("_frames", "_resolve", "addresses", "error", "mode", "pid")
+    __slots__ = ("__weakref__", "_frames", "_resolve", "addresses", "error", "mode", "pid")
 
     def __init__(
         self,
@@ -112,6 +125,15 @@ class Stack:
             self._frames = self._resolve(self) if self._resolve else [f"0x{a:x}" for a in self.addresses]
         return self._frames
 
+    def take_frames(self, frames: list[str] | None) -> list[str]:
+        """`frames`, where they are known from an equal stack and not yet here."""
+        if self._frames is None and frames is not None:
+            self._frames = frames
+        return self.frames
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_stack, (self.addresses, self.pid, self.mode, self.error, self.frames)
+
     def __str__(self) -> str:
         """Lines as the bpftrace language prints them: a line break, then one indented line a frame."""
         if self.mode == "raw":
@@ -135,6 +157,10 @@ class Stack:
 
     def __repr__(self) -> str:
         return f"Stack({';'.join(self.frames)})"
+
+
+def _restore_stack(addresses: tuple[int, ...], pid: int, mode: str, error: int, frames: list[str]) -> Stack:
+    return Stack(addresses, pid=pid, mode=mode, error=error, resolve=lambda _stack: frames)
 
 
 class Histogram:

@@ -12,7 +12,7 @@ from ._model import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, MutableMapping
     from typing import Protocol
 
     from ..objects import Object, ValueType
@@ -44,7 +44,16 @@ class Names:
         *,
         trailer: str = "..",
         max_strlen: int = 1024,
+        keep: bool = False,
     ) -> None:
+        self.keeps = keep  # stacks have to find their names after `close`
+        self._alive: MutableMapping[int, Stack] = {}
+        if keep:
+            from weakref import WeakValueDictionary
+
+            self._alive = WeakValueDictionary()
+        self._kept: dict[tuple[object, ...], Stack] = {}
+        self._keeping = False
         self._symbols = symbols
         self._read_stack = read_stack
         self._trailer = trailer
@@ -84,6 +93,19 @@ class Names:
             self.symbols.capture(pid)
             self.symbols.refresh(pid)
 
+    def keep(self, maps: Iterable[Iterable[object]]) -> None:
+        """Name all stacks that somebody has, and those met in reading `maps`, which need no target from then on."""
+        self._keeping = True
+        for elements in maps:
+            for _ in elements:
+                continue
+        self._keeping = False
+        known: dict[tuple[object, ...], list[str]] = {}
+        for stack in list(self._alive.values()):
+            if stack.addresses:
+                key = stack.addresses, stack.pid, stack.mode
+                known[key] = stack.take_frames(known.get(key))
+
     def close(self) -> None:
         """Close what symbols keep open."""
         if self._symbols is not None:
@@ -101,6 +123,16 @@ class Names:
             return self.symbols.user_frames(stack) if user else self.symbols.kernel_frames(stack)
 
         def take(stack_id: int, pid: int) -> Stack:
+            key = (t.map, t.mode, t.count, stack_id, pid)
+            stack = self._kept.get(key)
+            if stack is None:
+                stack = read(stack_id, pid)
+            self._alive[id(stack)] = stack
+            if self._keeping:
+                self._kept[key] = stack
+            return stack
+
+        def read(stack_id: int, pid: int) -> Stack:
             if stack_id < 0:
                 return Stack((), pid=pid, mode=t.mode, error=-stack_id)
             raw = self._read_stack(t.map, stack_id) if self._read_stack else None
@@ -116,7 +148,7 @@ class Names:
                 self.symbols.capture(pid)
             return Stack(tuple(addresses), pid=pid, mode=t.mode or "bpftrace", resolve=resolve)
 
-        return take
+        return take if self.keeps else read
 
     def clock(self, mode: str, text: str) -> Callable[[int], str]:
         return _clock.formatter(mode, text)
@@ -183,11 +215,14 @@ def build_id_lines(raw: bytes, count: int) -> list[str]:
 def needs_processes(obj: Object) -> bool:
     """Whether some value of the object's events or maps is an address of a process."""
 
-    def any_of(t: ValueType | None) -> bool:
-        return t is not None and (
-            t.kind in ("ustack", "usym") or any_of(t.element) or any(any_of(f.type) for f in t.fields)
-        )
+    kinds = ("ustack", "usym")
+    return any(has_kind(f.type, kinds) for event in obj.events for f in event.fields) or any(
+        has_kind(m.key, kinds) or has_kind(m.value, kinds) for m in obj.map_formats
+    )
 
-    return any(any_of(f.type) for event in obj.events for f in event.fields) or any(
-        any_of(m.key) or any_of(m.value) for m in obj.map_formats
+
+def has_kind(t: ValueType | None, kinds: tuple[str, ...]) -> bool:
+    """Whether values of this type are of one of `kinds`, or have parts that are."""
+    return t is not None and (
+        t.kind in kinds or has_kind(t.element, kinds) or any(has_kind(f.type, kinds) for f in t.fields)
     )

@@ -49,6 +49,7 @@ def event_class(format: EventFormat, host: Host) -> Callable[[tuple[Any, ...]], 
         def __init__(self, args: tuple[Any, ...]) -> None:
             self.args = args
 
+    Row.__name__ = Row.__qualname__ = "Printf"  # to those who use it, it is
     return Row
 
 

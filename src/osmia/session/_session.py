@@ -11,7 +11,7 @@ from ..errors import AttachError, NotSupported, OsmiaError, ProbeError, UsageErr
 from . import _events as ev
 from ._actions import compile_action
 from ._losses import Losses
-from ._maps import MapView
+from ._maps import Maps, MapView
 from ._names import Names, needs_processes
 from ._readers import RINGS, Pace, open_reader
 
@@ -55,7 +55,8 @@ class Session:
     `sink` is called with each `Event`, in the order of the ring. `pid` and `cmd` limit probes to a process, or to a
     command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT and
     SIGTERM end the trace (main thread only). `warn` takes texts that a person should read. `unsafe` allows `system()`.
-    `trace_pipe` also reads what programs write with bpf_trace_printk().
+    `trace_pipe` also reads what programs write with bpf_trace_printk(). With `keep`, maps, losses and names of stacks
+    can be read after `close`, as they were then.
 
         with Session(obj, target, sink=print) as session:
             session.start()
@@ -76,6 +77,7 @@ class Session:
         warnings: bool = True,
         symbols: Symbols | None = None,
         trace_pipe: bool = False,
+        keep: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.object = obj
@@ -87,12 +89,12 @@ class Session:
         self.unsafe = unsafe
         self.warnings = warnings
         self.status = 0
-        self.maps: dict[str, MapView] = {}
+        self.maps: dict[str, MapView] = Maps()
         self.ended = False
         self._settings = dict(obj.settings)
         trailer = str(self._settings.get("str_trunc_trailer", ".."))
         longest = int(self._settings.get("max_strlen", 1024))
-        self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest)
+        self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest, keep=keep)
         for p in obj.attach_points:
             if p.provider in ("uprobe", "uretprobe", "usdt"):
                 self.names.programs.setdefault(p.target, set()).add(p.address)
@@ -104,6 +106,7 @@ class Session:
         self._reader: Reader | None = None
         self._sources: Sources | None = None
         self._trace_pipe = trace_pipe
+        self._lost: dict[str, int] = {}  # when it was closed
         self._links: list[Link] = []
         self._points: list[AttachPoint] = []  # one for each link
         self._handlers: dict[int, Handler] = {}
@@ -460,8 +463,8 @@ class Session:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Events that did not fit the ring since the start, by probe."""
-        return self._losses.total() if self._losses else {}
+        """Events that did not fit the ring since the start (until `close`, with `keep`), by probe."""
+        return self._losses.total() if self._losses and self._loaded else dict(self._lost)
 
     # what actions ask for
 
@@ -479,7 +482,8 @@ class Session:
         return int(self._settings.get(name, default))
 
     def _read_stack(self, map_name: str, stack_id: int) -> bytes | None:
-        assert self._loaded is not None
+        if self._loaded is None:
+            raise UsageError("read stack: the trace has ended", hint="read it before, or make the session with keep")
         return self._loaded.maps[map_name].lookup(stack_id.to_bytes(8, "little"))
 
     # end
@@ -515,9 +519,26 @@ class Session:
             self._links = []
             self._loaded.detach_all()
 
+    def _keep_results(self) -> None:
+        """Read what may be asked for when the target has let go of everything."""
+        self._lost = self.lost
+        for view in self.maps.values():
+            view.keep()
+        self.names.keep([view.decoded() for view in self.maps.values() if view.has_names])
+
     def close(self) -> None:
         """Detach and unload; ends the command if it still runs. Emits nothing."""
         self._detach()
+        try:
+            if self.names.keeps and self._loaded:
+                self._keep_results()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.ended = self._over = True
+        for view in self.maps.values():
+            view.drop()
         if self._child:
             self._child.close()
         self.names.close()
