@@ -25,7 +25,7 @@ INSIDE = Path(__file__).parent / "inside"
 IN_GUEST = os.environ.get("OSMIA_GUEST", "")  # inside: the kernel series; outside: empty
 REPORTS = "reports.jsonl"
 TIMEOUT_S = 420
-PRESETS = ("calls.c", "threads.c", "storm.c")  # compiled outside: gcc takes seconds in a guest
+PRESETS = ("calls.c", "threads.c", "stacks.c", "storm.c")  # compiled outside: gcc takes seconds in a guest
 
 _runs = pytest.StashKey[dict[str, "GuestResults | str"]]()
 
