@@ -66,6 +66,12 @@ class Scalar:
         return f"Scalar({describe(self) or 'unknown'})"
 
 
+class Impossible(Scalar):
+    """No number: the ranges contradict each other. On a path that is walked all the same it counts as unknown."""
+
+    __slots__ = ()
+
+
 UNKNOWN = Scalar()
 _CONSTS: dict[int, Scalar] = {}
 
@@ -128,6 +134,9 @@ def within(old: Scalar, new: Scalar) -> bool:
 def sync(*bounds: int) -> Scalar:
     """Let each of the five descriptions sharpen the others. Contradictions give ranges that are unbounded."""
     value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = _by_bits(*bounds)
+    only = _only(value, mask, umin, umax)
+    if only is not None:
+        return const(only)
     ranges = (smin, smax, umin, umax, s32min, s32max, u32min, u32max)
     for _ in range(3):
         before = ranges
@@ -140,7 +149,25 @@ def sync(*bounds: int) -> Scalar:
     low = tnum.intersect((both[0] & U32, both[1] & U32), low_range)
     value = both[0] & ~U32 | low[0]
     mask = both[1] & ~U32 | low[1]
-    return _sane(*_by_bits(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max))
+    value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = _by_bits(
+        value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max
+    )
+    only = _only(value, mask, umin, umax)
+    if only is not None:
+        return const(only)
+    return _sane(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max)
+
+
+def _only(value: int, mask: int, umin: int, umax: int) -> int | None:
+    """The one number that the known bits and the unsigned range have in common (newer than 6.18.0, and in its stable tree)."""
+    if not mask or umin > umax:
+        return None
+    following = tnum.following((value, mask), umin)
+    if umin & ~mask == value:
+        return umin if following > umax else None
+    if following == value | mask:
+        return following
+    return following if following <= umax < tnum.following((value, mask), following) else None
 
 
 def _by_bits(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
@@ -224,6 +251,12 @@ def _deduce_low(smin: int, smax: int, umin: int, umax: int, s32min: int, s32max:
     if s32min & U32 <= s32max & U32:
         u32min = max(u32min, s32min & U32)
         u32max = min(u32max, s32max & U32)
+    elif u32max < s32min & U32:  # as for 64 bits, below
+        s32min = _s32(u32min)
+        u32max = min(u32max, s32max & U32)
+    elif s32max & U32 < u32min:
+        s32max = _s32(u32max)
+        u32min = max(u32min, s32min & U32)
     return s32min, s32max, u32min, u32max
 
 
@@ -237,7 +270,7 @@ def _sane(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32
         low = value & U32
         broken = u32min != low or u32max != low or s32min & U32 != low or s32max & U32 != low
     if broken:
-        return Scalar(value, mask)
+        return Impossible(value, mask)
     if not mask:
         return const(value)
     return Scalar(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max)
@@ -250,26 +283,30 @@ def describe(s: Scalar) -> str:
     parts = []
     groups = (
         ("smin", s.smin, S64_MIN), ("smax", s.smax, S64_MAX), ("umin", s.umin, 0), ("umax", s.umax, U64),
-        ("smin32", s.s32min, S32_MIN), ("smax32", s.s32max, S32_MAX),
+        ("smin32", _low(s.s32min), _low(S32_MIN)), ("smax32", _low(s.s32max), S32_MAX),
         ("umin32", s.u32min, 0), ("umax32", s.u32max, U32),
     )  # fmt: skip
     left = {name: value for name, value, default in groups if value != default}
     while left:
-        value = next(iter(left.values()))
-        same = [n for n, v in left.items() if v == value]
+        first, value = next(iter(left.items()))
+        bound = "min" if "min" in first else "max"
+        same = [n for n, v in left.items() if v == value and bound in n]
         for n in same:
             del left[n]
-        parts.append("=".join(same) + f"={_number(value)}")
+        parts.append("=".join(same) + f"={_number(value, 0x7FFF if first[0] == 's' else 0xFFFF)}")
     if s.mask != U64:
         parts.append(f"var_off={tnum.text((s.value, s.mask))}")
     return ",".join(parts)
 
 
-def _number(value: int) -> str:
+def _number(value: int, most: int) -> str:
     """Small numbers in decimal, large ones in hexadecimal, as the kernel's log since 6.8 (0f8dbdbc641f)."""
-    return (
-        str(value) if -0x8000 <= value <= 0x7FFF else hex(value & U64 if value >= 0 or value < S32_MIN else value & U32)
-    )
+    return str(value) if -0x8000 <= value <= most else hex(value & U64)
+
+
+def _low(value: int) -> int:
+    """A signed low half as the log takes it: large ones are written without their sign."""
+    return value if -0x8000 <= value <= 0x7FFF else value & U32
 
 
 _LOADS = {size: from_range(0, (1 << 8 * size) - 1) for size in (1, 2, 4)} | {8: UNKNOWN}

@@ -18,7 +18,6 @@ from ._scalar import (
     from_range,
     from_signed,
     sync,
-    unknown_of,
 )
 from ._tnum import U32, U64
 
@@ -33,13 +32,13 @@ _SHIFTS = (op.LSH, op.RSH, op.ARSH)
 
 
 def alu(operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
-    """`a operation b`; not `wide` takes the low halves and clears the upper one. Division gives any number (as in the
-    kernel up to 6.18), zero-extended when not `wide`."""
+    """`a operation b`; not `wide` takes the low halves and clears the upper one. Division, and a shift by what is not
+    known, give any number, even in the upper half (as in the kernel up to 6.18)."""
     if operation in _SHIFTS:
         return _shift(operation, a, b, wide)
     combine = _COMBINE.get(operation)
     if combine is None:
-        return UNKNOWN if wide else unknown_of(4)
+        return UNKNOWN
     if not a.mask and not b.mask:
         return const(_EXACT[operation](a.value, b.value) & (U64 if wide else U32))
     value, mask = _BITS[operation]((a.value, a.mask), (b.value, b.mask))
@@ -48,6 +47,23 @@ def alu(operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
         return _zero_extended(value & U32, mask & U32, low)
     full = combine((a.smin, a.smax, a.umin, a.umax), (b.smin, b.smax, b.umin, b.umax), value, mask, 64)
     return sync(value, mask, *full, *low)
+
+
+def fork(operation: int, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar] | None:
+    """What an arithmetic shift leaves of a sign, -1 or 0, becomes two paths where AND or OR takes it with a constant:
+    the `a` to go on with and the one to walk later; None where there is but one path (newer than 6.18.0, and in its stable tree)."""
+    if operation not in (op.AND, op.OR) or b.mask:
+        return None
+    if a.smin == -1 and a.smax == 0:
+        return const(-1), const(0)
+    if a.s32min == -1 and a.s32max == 0:
+        return _with_low(a, U32), _with_low(a, 0)
+    return None
+
+
+def _with_low(a: Scalar, low: int) -> Scalar:
+    signed = -1 if low else 0
+    return Scalar(a.value & ~U32 | low, a.mask & ~U32, a.smin, a.smax, a.umin, a.umax, signed, signed, low, low)
 
 
 def neg(a: Scalar, wide: bool) -> Scalar:
@@ -172,7 +188,7 @@ def _shift(operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
     bits = 64 if wide else 32
     by = b.value if wide else b.value & U32
     if (b.mask if wide else b.mask & U32) or by >= bits or b.umax >= bits:
-        return UNKNOWN if wide else unknown_of(4)
+        return UNKNOWN
     if wide:
         return _SHIFT64[operation](a, by)
     value, mask = a.value & U32, a.mask & U32
@@ -224,4 +240,4 @@ _EXACT: dict[int, Callable[[int, int], int]] = {
 }  # fmt: skip
 _SHIFT64: dict[int, Callable[[Scalar, int], Scalar]] = {op.LSH: _left64, op.RSH: _right64, op.ARSH: _arithmetic64}
 
-__all__ = ["alu", "endian", "from_range", "mov32", "movsx", "neg", "sign_extended_load", "truncate"]
+__all__ = ["alu", "endian", "fork", "from_range", "mov32", "movsx", "neg", "sign_extended_load", "truncate"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..isa import op
 from . import _tnum as tnum
-from ._scalar import Scalar, sync
+from ._scalar import UNKNOWN, Impossible, Scalar, sync
 from ._tnum import U32, U64
 
 TYPE_CHECKING = False
@@ -23,7 +23,24 @@ _NOT_SET = -1  # "none of these bits is set": the other outcome of JSET, no oper
 
 
 def decide(operation: int, a: Scalar, b: Scalar, wide: bool) -> bool | None:
-    """Whether `if a operation b` is always taken (True), never (False), or may go either way (None)."""
+    """Whether `if a operation b` is always taken (True), never (False), or may go either way (None).
+
+    An outcome that leaves no number for an operand is none (newer than 6.18.0, and in its stable tree)."""
+    known = _decide(operation, a, b, wide)
+    if known is None:
+        taken, fallen = refine(operation, a, b, wide)
+        if _impossible(taken):
+            return False
+        if _impossible(fallen):
+            return True
+    return known
+
+
+def _impossible(pair: Pair) -> bool:
+    return isinstance(pair[0], Impossible) or isinstance(pair[1], Impossible)
+
+
+def _decide(operation: int, a: Scalar, b: Scalar, wide: bool) -> bool | None:
     if operation == op.JEQ or operation == op.JNE:
         known = _equal(a, b, wide)
         return known if known is None or operation == op.JEQ else not known
@@ -44,7 +61,13 @@ def decide(operation: int, a: Scalar, b: Scalar, wide: bool) -> bool | None:
 
 def refine(operation: int, a: Scalar, b: Scalar, wide: bool) -> tuple[Pair, Pair]:
     """What `a` and `b` are when the jump is taken, and what they are when it is not."""
-    return _learn(operation, a, b, wide), _learn(_OPPOSITE[operation], a, b, wide)
+    global _last
+    asked, answer = _last
+    if asked[0] is a and asked[1] is b and asked[2:] == (operation, wide):
+        return answer  # `decide` has asked the same
+    answer = _learn(operation, a, b, wide), _learn(_OPPOSITE[operation], a, b, wide)
+    _last = (a, b, operation, wide), answer
+    return answer
 
 
 def _equal(a: Scalar, b: Scalar, wide: bool) -> bool | None:
@@ -140,6 +163,12 @@ def _some_set(a: Scalar, b: Scalar, wide: bool) -> Pair:
 
 
 def _none_set(a: Scalar, b: Scalar, wide: bool) -> Pair:
+    """The kernel forgets the ranges before it narrows the bits (6279846b9b25, 6.17)."""
+    full = U64 if wide else U32
+    if not b.mask & full:
+        a = Scalar(a.value, a.mask)
+    elif not a.mask & full:
+        b = Scalar(b.value, b.mask)
     return _with_bits(a, b, wide, lambda known, bits: tnum.and_(known, (~bits & U64, 0)))
 
 
@@ -169,3 +198,6 @@ _OPPOSITE = {
 _RULES: dict[int, Callable[[Scalar, Scalar, bool], Pair]] = {
     op.JEQ: _same, op.JNE: _different, op.JSET: _some_set, _NOT_SET: _none_set,
 }  # fmt: skip
+_last: tuple[tuple[Scalar, Scalar, int, bool], tuple[Pair, Pair]] = (
+    (UNKNOWN, UNKNOWN, -2, True), ((UNKNOWN, UNKNOWN), (UNKNOWN, UNKNOWN)),
+)  # fmt: skip

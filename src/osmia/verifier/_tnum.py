@@ -91,6 +91,23 @@ def contains(outer: Tnum, inner: Tnum) -> bool:
     return not inner[1] & ~outer[1] and inner[0] & ~outer[1] == outer[0]
 
 
+def following(a: Tnum, number: int) -> int:
+    """The smallest number of `a` above `number`; its largest where there is none."""
+    value, mask = a
+    if number >= value | mask:
+        return value | mask
+    least = number + 1
+    wrong = (least ^ value) & ~mask
+    if not wrong:
+        return least
+    at = wrong.bit_length() - 1  # the highest known bit that `least` has otherwise
+    if least >> at & 1:  # it has to be 0: a bit above, unknown and 0 in `least`, becomes 1
+        free = mask & ~least & ~((1 << at) - 1)
+        at = (free & -free).bit_length() - 1
+    above = least >> at + 1 << at + 1
+    return above | 1 << at | value & (1 << at) - 1
+
+
 def shift_left(a: Tnum, by: int) -> Tnum:
     return a[0] << by & U64, a[1] << by & U64
 
