@@ -50,6 +50,20 @@ def test_exit_status_and_parameters(osmia) -> None:  # type: ignore[no-untyped-d
     assert done.stdout.startswith("c")
 
 
+def test_one_process(osmia) -> None:  # type: ignore[no-untyped-def]
+    """-p holds for tracepoints too, and for the next process, whose script is compiled anew."""
+    script = "tracepoint:raw_syscalls:sys_enter { @[pid] = count(); } interval:ms:100 { @n++; }"
+    for _ in range(2):
+        with subprocess.Popen(["sh", "-c", "while sleep 0.02; do :; done"]) as work:
+            try:
+                done = osmia("trace", "-q", "-o", "json", "-p", str(work.pid), "--duration", "0.5", "-e", script)
+            finally:
+                work.kill()
+        maps = [json.loads(line)["data"] for line in done.stdout.splitlines() if '"map"' in line]
+        assert {key for values in maps for key in values.get("@", ())} == {str(work.pid)}, done
+        assert any(values.get("@n") for values in maps)
+
+
 def test_tests_and_listing(osmia) -> None:  # type: ignore[no-untyped-def]
     done = osmia("trace", "--test", "-e", "test:good { return 0; } test:bad { return 1; }")
     assert done.returncode == 1 and "OK ]\033[0m good" in done.stdout and "FAILED  ]\033[0m bad" in done.stdout

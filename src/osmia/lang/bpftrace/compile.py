@@ -127,6 +127,10 @@ class Compilation:
         from .config import read_config
 
         script = self.parse()
+        if self.pid:
+            from ._one_process import limit_to_process
+
+            limit_to_process(script, self.pid, self.params)
         config, warnings = read_config(script.config, self.sources, os.environ)
         self.warnings += warnings
         definitions = None
@@ -222,7 +226,7 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     """Compile a script in the bpftrace language for the running kernel; nothing is loaded.
 
     `name` is what messages call the script; for a file it is its path (imports are relative to it). `params` are the
-    positional parameters, `options` the named ones (`getopt`). `pid` limits user probes to a process, `has_cmd` says
+    positional parameters, `options` the named ones (`getopt`). `pid` limits probes to a process, `has_cmd` says
     that there is a command (-c). `include_dirs` are searched for `#include`. `optimize` is none, short or O2;
     `probe_filter` a regular expression that keeps only the probes it finds; `traceable` a file that
     lists the functions of the kernel; `debug_dirs` are searched for debug files first.
