@@ -159,7 +159,9 @@ def sync(*bounds: int) -> Scalar:
 
 
 def _only(value: int, mask: int, umin: int, umax: int) -> int | None:
-    """The one number that the known bits and the unsigned range have in common (newer than 6.18.0, and in its stable tree)."""
+    """The one number that the known bits and the unsigned range have in common.
+
+    Newer than 6.18.0, and in its stable tree."""
     if not mask or umin > umax:
         return None
     following = tnum.following((value, mask), umin)

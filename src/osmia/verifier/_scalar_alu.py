@@ -51,7 +51,8 @@ def alu(operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
 
 def fork(operation: int, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar] | None:
     """What an arithmetic shift leaves of a sign, -1 or 0, becomes two paths where AND or OR takes it with a constant:
-    the `a` to go on with and the one to walk later; None where there is but one path (newer than 6.18.0, and in its stable tree)."""
+    the `a` to go on with and the one to walk later; None where there is but one path. Newer than 6.18.0, and in its
+    stable tree."""
     if operation not in (op.AND, op.OR) or b.mask:
         return None
     if a.smin == -1 and a.smax == 0:
