@@ -310,13 +310,15 @@ def encode(t: ValueType | None, value: Any) -> bytes | None:
             value = next((number for number, name in t.values if name == value), value)
         if not isinstance(value, int) or (isinstance(value, Enum) and kind != "enum"):
             raise KeyError(value)
-        if not -1 << 8 * size - 1 <= value < 1 << 8 * size:
+        low = 0 if kind == "int" and not t.signed else -1 << 8 * size - 1
+        if not low <= value < 1 << 8 * size - (kind == "int" and t.signed):
             raise KeyError(value)  # cut to its size it would be another key
         return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
     if kind == "string":
         if not isinstance(value, str):
             raise KeyError(value)
-        return value.encode("utf-8", "surrogateescape")[: t.size - 1].ljust(t.size, b"\0")
+        text = value.encode("utf-8", "surrogateescape")
+        return text.ljust(t.size, b"\0") if len(text) < t.size else None  # what fills a buffer may show that it was cut
     if kind in ("tuple", "record"):
         return _encode_fields(t, value)
     return None
