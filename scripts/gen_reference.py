@@ -63,7 +63,8 @@ CONFIG = {
     "log_size": "accepted: the verifier's log is read whole",
     "max_bpf_progs": "most programs that a script may become",
     "max_cat_bytes": "most bytes that `cat` prints of a file",
-    "max_map_keys": "most keys of a map that is not declared with `let`",
+    "max_map_keys": "most keys of a map that is not declared with `let`; 65,536 different stacks of a kind, or this if "
+    "it is more",
     "max_probes": "most probes that a script may attach to",
     "max_strlen": "most bytes of a string",
     "missing_probes": "what to do about a probe that is not there: `error`, `warn` or `ignore`",
