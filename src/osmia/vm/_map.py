@@ -1,0 +1,96 @@
+"""Create maps of the user-space target from their specification."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import MapError, NotSupported
+from . import _map_base as types
+from ._map_base import Shape, VmMap
+from ._map_storage import Room
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..objects import MapSpec
+    from ._machine import Machine
+
+# type -> (module, class); modules are imported when first used.
+_CLASSES = {
+    types.HASH: ("_map_hash", "HashMap"),
+    types.PERCPU_HASH: ("_map_hash", "PerCpuHashMap"),
+    types.LRU_HASH: ("_map_hash", "LruHashMap"),
+    types.LRU_PERCPU_HASH: ("_map_hash", "LruPerCpuHashMap"),
+    types.ARRAY: ("_map_array", "ArrayMap"),
+    types.PERCPU_ARRAY: ("_map_array", "PerCpuArrayMap"),
+    types.QUEUE: ("_map_queue", "QueueMap"),
+    types.STACK: ("_map_queue", "StackMap"),
+    types.BLOOM_FILTER: ("_map_queue", "BloomFilterMap"),
+    types.RINGBUF: ("_map_ring", "RingMap"),
+}
+_SHAREABLE = (
+    types.HASH, types.PERCPU_HASH, types.LRU_HASH, types.LRU_PERCPU_HASH, types.ARRAY, types.PERCPU_ARRAY,
+    types.QUEUE, types.STACK, types.BLOOM_FILTER, types.RINGBUF, types.USER_RINGBUF,
+)  # fmt: skip
+
+
+def create_map(machine: Machine, shape: Shape) -> VmMap:
+    """A map in the machine's memory, known to its programs. MapError with the kernel's errno, NotSupported.
+
+    `shape.cpus` and `max_entries` 0 of a perf event array are filled in from the machine's world.
+    """
+    from ._map_checks import check
+
+    shape.cpus = machine.world.cpus
+    if shape.type == types.PERF_EVENT_ARRAY and not shape.max_entries:
+        shape.max_entries = shape.cpus
+    if shape.type in (types.STRUCT_OPS, types.ARENA):
+        kind = "struct_ops" if shape.type == types.STRUCT_OPS else "arena"
+        raise NotSupported(
+            f"create map {shape.name}: {kind} maps do not exist in user space",
+            feature=f"{kind} map",
+            hint="struct_ops replaces functions of the kernel" if kind == "struct_ops" else "use an array",
+        )
+    errno = check(shape)
+    if errno:
+        raise MapError(
+            f"create map {shape.name}: {os.strerror(errno).lower() if errno < 500 else 'not supported'} (type "
+            f"{shape.type}, key {shape.key_size}, value {shape.value_size}, entries {shape.max_entries}, flags "
+            f"{shape.flags:#x})",
+            errno=errno,
+            operation="create",
+        )
+    if shape.shared and shape.type not in _SHAREABLE:
+        raise NotSupported(
+            f"share map {shape.name}: maps of type {shape.type} belong to one process", feature="shared map"
+        )
+    return _build(machine, shape)
+
+
+def _build(machine: Machine, shape: Shape) -> VmMap:
+    found = _CLASSES.get(shape.type)
+    if found is None:
+        raise NotSupported(f"create map {shape.name}: type {shape.type} is not known", feature=f"map type {shape.type}")
+    from importlib import import_module
+
+    made: VmMap = getattr(import_module(f".{found[0]}", __package__), found[1])(shape, Room(machine.memory))
+    machine.add_map(made)
+    return made
+
+
+def shape_of(spec: MapSpec, *, shared: str = "") -> Shape:
+    """The shape that a `MapSpec` asks for."""
+    inner = shape_of(spec.inner) if spec.inner is not None else None
+    return Shape(
+        spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name,
+        extra=spec.map_extra, inner=inner, shared=shared,
+    )  # fmt: skip
+
+
+def create_from_spec(machine: Machine, spec: MapSpec, *, shared: str = "") -> VmMap:
+    """Create a map, give it its first contents and freeze it if the spec says so."""
+    made = create_map(machine, shape_of(spec, shared=shared))
+    if spec.contents is not None:
+        made.update(bytes(4), spec.contents.ljust(made.value_size, b"\0")[: made.value_size])
+    if spec.frozen:
+        made.freeze()
+    return made
