@@ -82,9 +82,9 @@ def dispatch(words: list[str]) -> int:
         complain(usage())
         return USAGE
     if name not in COMMANDS:
-        from ._options import unknown_command
+        from ._slips import unknown_command
 
-        raise unknown_command(name, COMMANDS)
+        raise unknown_command(words, COMMANDS)
     run = __import__(f"{__name__}.{COMMANDS[name][0]}", fromlist=["run"]).run
     status: int = run(words[1:])
     return status
@@ -106,6 +106,11 @@ def report(error: Exception, words: list[str]) -> int:
     head, hint = ("ERROR: ", "HINT: ") if drop_in else ("osmia: ", "hint: ")
     if isinstance(error, SourceError):
         complain((error.rendered() if drop_in else error.message) + "\n")
+        if not drop_in:
+            from ._slips import taken_by_the_shell
+
+            if more := taken_by_the_shell(words, error):
+                complain(f"{hint}{more}\n")
         if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):
             what = "read kernel types: this kernel has no BTF, so its structs and functions have no types here"
             complain(f"{head}{what}\n{hint}osmia doctor shows what works without, and what to do\n")

@@ -45,6 +45,10 @@ class Parsed:
         """Whether the switch or option was given."""
         return bool(self._values.get(key))
 
+    def given(self, key: str) -> bool:
+        """Whether the option was given, even with an empty value."""
+        return key in self._values
+
     def count(self, key: str) -> int:
         value = self._values.get(key, 0)
         return value if isinstance(value, int) else 0
@@ -61,15 +65,19 @@ class Parsed:
         """Directories given with an option that may be repeated; one may name several, with colons between."""
         return tuple(directory for text in self.texts(key) for directory in text.split(":") if directory)
 
-    def number(self, key: str, default: float | None = None) -> float | None:
-        """A number of seconds or of a process; raises `UsageError`."""
+    def seconds(self, key: str) -> float | None:
+        """A time, or None if the option was not given; raises `UsageError`."""
+        if not self.given(key):
+            return None
         text = self.text(key)
-        if not text:
-            return default
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
-            raise UsageError(f"read option --{key.replace('_', '-')}: {text!r} is not a number") from None
+            number = -1
+        if not 0 <= number < float("inf"):
+            hint = "give a number such as 1 or 0.5"
+            raise UsageError(f"read option --{key.replace('_', '-')}: {text!r} is no number of seconds", hint=hint)
+        return number
 
     def _take(self, option: Option, text: str) -> None:
         if option.choices and text not in option.choices:
@@ -170,6 +178,8 @@ def _known(name: str, word: str, by_name: dict[str, Option], before: Parsed | No
     if option is None:
         number = word[1:2].isdigit()
         error = unknown_option(word if number else name, by_name)
+        if before and name in ("-l", "--list"):
+            error.hint = "to list probes: osmia list PATTERN"
         if before and (number or before.arguments or before.has("execute")):
             error.hint = f"{error.hint} " if error.hint else ""
             error.hint += f"what is meant for the script goes after --: -- {word}"
@@ -190,10 +200,6 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
     close = get_close_matches(word, list(words), 1, 0.6)
     return f"did you mean {close[0]}?" if close else ""
-
-
-def unknown_command(word: str, words: Iterable[str]) -> UsageError:
-    return UsageError(f"run osmia {word}: there is no such command", hint=nearest(word, words) or "see osmia --help")
 
 
 def help_lines(options: Sequence[Option]) -> str:

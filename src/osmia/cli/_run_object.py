@@ -67,8 +67,8 @@ def run(argv: Sequence[str]) -> int:
         verbose=args.has("verbose"),
         dry_run=args.has("dry_run"),
         pid=parse_pid(args.text("pid")) if args.has("pid") else 0,
-        cmd=command(args.text("cmd")),
-        duration=args.number("duration"),
+        cmd=command(args),
+        duration=args.seconds("duration"),
         unsafe=args.has("unsafe"),
         trace_pipe=args.has("trace_pipe"),
     )

@@ -23,7 +23,9 @@ def show_stages(texts: Sequence[str], script: Script, options: RunOptions) -> No
     wanted = {stage for text in texts for stage in text.split(",") if stage}
     for stage in wanted:
         if stage not in STAGES:
-            raise UsageError(f"USAGE: invalid option for -d: {stage}", hint=nearest(stage, STAGES))
+            hint = nearest(stage, STAGES) or f"one of {', '.join(STAGES)}"
+            told = f"USAGE: invalid option for -d: {stage}"
+            raise UsageError(f"read option --debug: no stage {stage!r}", hint=hint, as_bpftrace=told)
     if "all" in wanted:
         wanted = set(STAGES)
     for stage in ("ast", "types", "codegen", "dis", "verifier"):

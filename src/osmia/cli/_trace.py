@@ -62,10 +62,10 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.write(usage())
         return 0
     name, script, words = script_of(args)
-    if args.has("pid") and args.has("cmd"):
+    if args.given("pid") and args.given("cmd"):
         raise UsageError("trace: --pid and --cmd do not go together")
     params, named = split_parameters(words)
-    pid = parse_pid(args.text("pid")) if args.has("pid") else 0
+    pid = parse_pid(args.text("pid")) if args.given("pid") else 0
     options = RunOptions(
         format=args.text("output", "text"),
         output_file=args.text("output_file"),
@@ -76,18 +76,21 @@ def run(argv: Sequence[str]) -> int:
         dry_run=args.has("dry_run"),
         probe_filter=args.text("probe_filter"),
         pid=pid,
-        cmd=command(args.text("cmd")),
-        duration=args.number("duration"),
+        cmd=command(args),
+        duration=args.seconds("duration"),
         unsafe=args.has("unsafe"),
         warnings=not args.has("no_warnings"),
     )
     return compile_and_run(Script(name, script, params, named), args, options)
 
 
-def command(text: str) -> tuple[str, ...]:
-    """The words of a command line, with a shell's quotes."""
-    if not text:
+def command(args: Parsed) -> tuple[str, ...]:
+    """The words of the command of -c, with a shell's quotes; none without -c."""
+    if not args.given("cmd"):
         return ()
+    text = args.text("cmd")
+    if not text.strip():
+        raise UsageError("read option --cmd: it is empty", hint="give a command line, such as 'sleep 1'")
     if not any(c in text for c in "'\"\\"):
         return tuple(text.split())
     from shlex import split

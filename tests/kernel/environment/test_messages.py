@@ -26,6 +26,7 @@ UPROBE = "uprobe:libc:getppid { @ = count(); }"
 # (what is wrong, the command, how it is started)
 CASES: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
     ("no such command", ["trcae"], {}),
+    ("a script for a command", ["no.bt"], {}),
     ("no such option", ["trace", "--ouput", "json"], {}),
     ("a negative argument", ["trace", "-e", BEGIN, "-5"], {}),
     ("an option of the script's", ["trace", "-e", BEGIN, "--dur=1"], {}),
@@ -76,6 +77,7 @@ CASES: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
     ("no such member", ["trace", "-e", "begin { print(curtask->pidd); }"], {}),
     ("no such map", ["trace", "-e", "begin { @abc = 1; print(@abd); }"], {}),
     ("a type error", ["trace", "-e", 'begin { @a = 1; @a = "x"; }'], {}),
+    ("what the shell took", ["trace", "-e", "begin { @[] = 1; }"], {}),
     ("a syntax error", ["trace", "-e", "begin { print(1; }"], {}),
     ("what may harm", ["trace", "-e", 'begin { system("true"); }'], {}),
 )

@@ -57,6 +57,11 @@ def test_what_looks_like_an_option_of_the_scripts(words):
     assert e.value.message.split()[2] == ("-z:" if "z" in word else f"{word}:")
 
 
+def test_listing_has_a_command_of_its_own():
+    with pytest.raises(UsageError, match="osmia list"):
+        parse(["-l", "x"], OPTIONS[2:], for_script=True)
+
+
 def test_what_follows_two_dashes_is_left_alone():
     args = parse(["-I", "a", "-Ib", "x", "--", "--named=1", "-v", "-"], OPTIONS)
     assert args.texts("include_dir") == ["a", "b"]
@@ -84,12 +89,15 @@ def test_mistakes(words, message):
     assert message in str(e.value)
 
 
-def test_numbers():
-    args = parse(["-p", "1.5"], OPTIONS)
-    assert args.number("pid") == 1.5
-    assert args.number("nothing") is None
-    with pytest.raises(UsageError):
-        parse(["-p", "x"], OPTIONS).number("pid")
+def test_seconds():
+    assert parse(["-p", "1.5"], OPTIONS).seconds("pid") == 1.5
+    assert parse([], OPTIONS).seconds("pid") is None
+
+
+@pytest.mark.parametrize("text", ["x", "1s", "", "-1", "inf", "nan"])
+def test_no_seconds(text):
+    with pytest.raises(UsageError, match="no number of seconds"):
+        parse([f"--pid={text}"], OPTIONS).seconds("pid")
 
 
 def test_help_shows_all():
