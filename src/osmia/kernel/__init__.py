@@ -11,6 +11,7 @@ from ._target import KernelTarget, LoadedObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._exec_log import ExecLog
     from ._features import FEATURES, Answer, Feature, helper_support, probe_feature
     from ._ids import LinkInfo, MapInfo, list_links, list_maps, list_programs
     from ._perf_buffer import PerfReader
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Imported on first use: not every trace needs them.
 _LAZY = {
+    "ExecLog": "_exec_log",
     "FEATURES": "_features",
     "Answer": "_features",
     "Feature": "_features",
@@ -42,6 +44,7 @@ __all__ = [
     "Answer",
     "Batch",
     "Check",
+    "ExecLog",
     "Feature",
     "KernelTarget",
     "Link",

@@ -22,7 +22,7 @@ _LOST, _SAMPLE = 2, 9
 _HEAD, _TAIL = 1024 // 8, 1032 // 8
 
 
-class _CpuRing:
+class CpuRing:
     """The ring of one CPU. The kernel writes no record over unread ones; what does not fit is lost and counted."""
 
     def __init__(self, fd: int, size: int) -> None:
@@ -71,7 +71,7 @@ class PerfReader:
         self.name = events.name
         self.lost = 0
         self._fence = memory_fence()
-        self._rings: list[_CpuRing] = []
+        self._rings: list[CpuRing] = []
         self._epoll = epoll()
         try:
             for cpu in syscalls.cpu_list("online"):
@@ -91,7 +91,7 @@ class PerfReader:
         if fd < 0:
             raise syscalls.explain("perf_event_open", -fd, self.name)
         try:
-            ring = _CpuRing(fd, size)
+            ring = CpuRing(fd, size)
         except OSError as error:
             os.close(fd)
             raise KernelError(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     class Symbols(Protocol):
         """Addresses to names; `frames` may give several names for one address (inlined functions)."""
 
+        def watch(self, programs: Iterable[str]) -> None: ...
+        def collect(self) -> None: ...
         def capture(self, pid: int) -> None: ...
         def refresh(self, pid: int) -> None: ...
         def add_program(self, path: str, places: Iterable[int]) -> None: ...
@@ -86,6 +88,16 @@ class Names:
         if name is None:
             name = self._kernel[address] = self.symbols.kernel(address)
         return name
+
+    def watch(self) -> None:
+        """From now on note what all processes map, if anything needs their symbols."""
+        if self.resolves_users:
+            self.symbols.watch(self.programs)
+
+    def collect(self) -> None:
+        """Take over what was noted meanwhile."""
+        if self._symbols is not None:
+            self._symbols.collect()
 
     def follow(self, pid: int) -> None:
         """Keep up with what this process maps, while it lives, if anything needs its symbols."""

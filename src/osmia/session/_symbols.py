@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..kernel import ExecLog
+    from ..symbols import History
     from ._model import Stack
 
 
@@ -21,6 +23,27 @@ class SystemSymbols:
         self._lines = lines
         self._kernel = KernelSymbols()
         self._user = UserSymbols(readable=readable)
+        self._log: ExecLog | None = None
+        self._history: History | None = None
+
+    def watch(self, programs: Iterable[str]) -> None:
+        """From now on note what all processes map and execute, for those that end before they are looked at."""
+        from ..errors import KernelError
+        from ..kernel import ExecLog
+        from ..symbols import History
+
+        try:
+            self._log = ExecLog()
+        except KernelError:
+            return  # perf events are refused here: processes are looked at when their addresses come
+        self._history = History(self._log.take)
+        self._history.look(programs)
+        self._user.remember(self._history)
+
+    def collect(self) -> None:
+        """Make room for what processes will do next."""
+        if self._history is not None:
+            self._history.collect()
 
     def capture(self, pid: int) -> None:
         """Remember what a process has mapped: its addresses resolve after it has ended."""
@@ -54,4 +77,7 @@ class SystemSymbols:
 
     def close(self) -> None:
         """Close the files; stacks that somebody kept still find names."""
+        self.collect()
+        if self._log is not None:
+            self._log.close()
         self._user.release()

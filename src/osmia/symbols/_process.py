@@ -17,6 +17,7 @@ from ._tables import Tables
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..elf import Dwarf
+    from ._history import Image
 
 _RETRY = 0.2  # seconds before an address that was in no mapping is looked for in fresh ones again
 
@@ -25,23 +26,30 @@ class ProcessSymbols:
     """Symbols of process `pid`. Its mappings are read now and, for addresses they do not have, again later.
 
     Files that only this process can reach (other mount namespace, deleted) are opened at once, so that they can be read
-    when it has ended. SymbolError if there is no such process. A context manager; `tables` may be shared.
+    when it has ended. SymbolError if there is no such process. A context manager; `tables` may be shared. With `images`
+    (see `History`) nothing is read: these are what a process had mapped that has ended.
     """
 
-    def __init__(self, pid: int, tables: Tables | None = None, *, readable: bool = True) -> None:
+    def __init__(
+        self, pid: int, tables: Tables | None = None, *, readable: bool = True, images: list[Image] | None = None
+    ) -> None:
         self.pid = pid
         self.readable = readable  # demangle names
         self._tables = tables or Tables()
         self._own_tables = tables is None
         self._snapshots: list[list[Mapping]] = []
         self._starts: list[list[int]] = []
+        self._recalled: list[tuple[list[int], list[Mapping]]] = []
         self._keys: dict[tuple[str, int, str], tuple[object, ...]] = {}
         self._missed: dict[int, float] = {}
-        self._started = start_time(pid)
+        self._started = start_time(pid) if images is None else 0
         self._root = self._root_of()
         self._perf = [PerfMap(path) for path in self._perf_paths()]
         self._cache: dict[int, Symbol] = {}
-        self._add(read_maps(pid))
+        if images is None:
+            self._add(read_maps(pid))
+        else:
+            self.recall(images)
 
     def __enter__(self) -> ProcessSymbols:
         return self
@@ -92,6 +100,28 @@ class ProcessSymbols:
             if mapping.file.startswith("/"):
                 self._keep(mapping)
 
+    def recall(self, images: list[Image]) -> None:
+        """Take in what others noted of the process, the newest first: behind what was read from it."""
+        self._recalled = [([m.start for m in mappings], mappings) for mappings, _when in images]
+        for mappings, when in images:
+            for mapping in mappings:
+                if mapping.file.startswith("/"):
+                    self._keep_recorded(mapping, when)
+        self._missed.clear()
+        self._cache.clear()
+
+    def _keep_recorded(self, mapping: Mapping, when: int) -> None:
+        """As `_keep`, for a file known by its name alone: it must be the one that was mapped at `when`, unchanged."""
+        known = (mapping.device, mapping.inode, mapping.file)
+        if known in self._keys:
+            return
+        try:
+            status = os.stat(mapping.file)
+            same = status.st_ino == mapping.inode and status.st_ctime_ns <= when and not mapping.deleted
+        except OSError:
+            same = False
+        self._keys[known] = self._tables.add(mapping, [mapping.file] if same else [], "", hold=False)
+
     def refresh(self) -> bool:
         """Read the mappings again, e.g. after dlopen. False if the process has ended."""
         if not self.alive:
@@ -119,7 +149,7 @@ class ProcessSymbols:
         return found
 
     def _mapping(self, address: int) -> Mapping | None:
-        for starts, mappings in zip(self._starts, self._snapshots):
+        for starts, mappings in (*zip(self._starts, self._snapshots), *self._recalled):
             at = bisect_right(starts, address) - 1
             if at >= 0 and address < mappings[at].end:
                 return mappings[at]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from ..errors import SymbolError
 from ._demangle import demangle
 from ._process import ProcessSymbols, start_time, with_lines
@@ -11,9 +13,11 @@ from ._tables import Tables, file_symbol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from ._history import History
 
+RECALL = 0.2  # seconds until the history of a process is asked for again
 MAX_PLACES = 16  # an address is taken for one of these by mistake once in 256 times at most
 
 
@@ -32,6 +36,8 @@ class UserSymbols:
         self._programs: dict[str, SymbolTable | None] = {}
         self._places: dict[str, set[int]] = {}
         self._biases: dict[tuple[int, str], int] = {}
+        self._history: History | None = None
+        self._recalled: dict[int, float] = {}
 
     def __enter__(self) -> UserSymbols:
         return self
@@ -53,17 +59,40 @@ class UserSymbols:
         known = self._processes.pop(pid, None)
         if known is None:
             known = self._new(pid)
-        if known is not None:
-            self._processes[pid] = known  # the last used is last
-        return known
+        return self._room(pid, known) if known is not None else None
+
+    def _room(self, pid: int, process: ProcessSymbols) -> ProcessSymbols:
+        if pid not in self._processes and len(self._processes) >= self._limit:
+            oldest = next(iter(self._processes))
+            del self._processes[oldest]
+            self._recalled.pop(oldest, None)
+        self._processes[pid] = process  # the last used is last
+        return process
 
     def _new(self, pid: int) -> ProcessSymbols | None:
         try:
-            process = ProcessSymbols(pid, self._tables, readable=self._readable)
+            return ProcessSymbols(pid, self._tables, readable=self._readable)
         except SymbolError:
             return None
-        if len(self._processes) >= self._limit:
-            self._processes.pop(next(iter(self._processes)))
+
+    def remember(self, history: History) -> None:
+        """What is known of processes that ended before they were looked at; without it they are guessed at."""
+        self._history = history
+
+    def _recall(self, pid: int) -> ProcessSymbols | None:
+        """Take in what the history says of a process in which an address was not found, if that may be new."""
+        now = monotonic()
+        if self._history is None or now - self._recalled.get(pid, -RECALL) < RECALL:
+            return None
+        self._recalled[pid] = now
+        images = self._history.images(pid)
+        if not images:
+            return None
+        process = self._processes.get(pid)
+        if process is None:
+            process = self._room(pid, ProcessSymbols(pid, self._tables, readable=self._readable, images=images))
+        else:
+            process.recall(images)
         return process
 
     def refresh(self, pid: int) -> bool:
@@ -76,10 +105,18 @@ class UserSymbols:
         self._processes.pop(pid, None)
         return self.capture(pid) is not None
 
-    def resolve(self, pid: int, address: int) -> Symbol:
-        """The function at a runtime address of a process; a Symbol without a name where none is known."""
+    def _known(self, pid: int) -> Iterator[ProcessSymbols]:
+        """The process as it was read, and then, for who asks on, with what the history adds."""
         process = self.capture(pid)
         if process is not None:
+            yield process
+        process = self._recall(pid)
+        if process is not None:
+            yield process
+
+    def resolve(self, pid: int, address: int) -> Symbol:
+        """The function at a runtime address of a process; a Symbol without a name where none is known."""
+        for process in self._known(pid):
             found = process.resolve(address)
             if found.name or found.module:
                 return found
@@ -88,10 +125,10 @@ class UserSymbols:
 
     def frames(self, pid: int, address: int, *, returned_to: bool = False) -> list[Symbol]:
         """As `resolve`, with source lines, and with the inlined functions before; see `ProcessSymbols.frames`."""
-        process = self.capture(pid)
-        found = process.frames(address, returned_to=returned_to) if process is not None else []
-        if found and (found[0].name or found[0].module):
-            return found
+        for process in self._known(pid):
+            found = process.frames(address, returned_to=returned_to)
+            if found[0].name or found[0].module:
+                return found
         symbol, where = self._place_in_programs(pid, address)
         dwarf = self._tables.dwarf(self._tables.add_path(symbol.module)) if symbol.name else None
         if dwarf is None:
@@ -112,7 +149,9 @@ class UserSymbols:
 
     def _place_in_programs(self, pid: int, address: int) -> tuple[Symbol, int]:
         """The function of a traced program at an address of a process that is gone, and its address in the file."""
-        found = []
+        found: list[tuple[Symbol, int]] = []
+        if self._history is not None:
+            return UNKNOWN, 0  # it would have been known
         for path, table in self._programs.items():
             if table is None:
                 table = self._programs[path] = SymbolTable(path)

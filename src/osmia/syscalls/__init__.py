@@ -68,8 +68,10 @@ from ._maps import (
 )
 from ._perf import (
     SAMPLE_RAW,
+    SAMPLE_TIME,
     SW_BPF_OUTPUT,
     SW_CPU_CLOCK,
+    SW_DUMMY,
     SW_TASK_CLOCK,
     TYPE_BREAKPOINT,
     TYPE_HARDWARE,
@@ -130,8 +132,10 @@ __all__ = [
     "MACHINE",
     "MODIFY_RETURN",
     "SAMPLE_RAW",
+    "SAMPLE_TIME",
     "SW_BPF_OUTPUT",
     "SW_CPU_CLOCK",
+    "SW_DUMMY",
     "SW_TASK_CLOCK",
     "TCX_EGRESS",
     "TCX_INGRESS",

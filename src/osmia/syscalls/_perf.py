@@ -8,11 +8,13 @@ from . import _call
 from ._call import address, error
 
 TYPE_HARDWARE, TYPE_SOFTWARE, TYPE_TRACEPOINT, TYPE_HW_CACHE, TYPE_RAW, TYPE_BREAKPOINT = 0, 1, 2, 3, 4, 5
-SW_CPU_CLOCK, SW_TASK_CLOCK, SW_BPF_OUTPUT = 0, 1, 10
-SAMPLE_RAW = 1 << 10
+SW_CPU_CLOCK, SW_TASK_CLOCK, SW_DUMMY, SW_BPF_OUTPUT = 0, 1, 9, 10
+SAMPLE_TIME, SAMPLE_RAW = 1 << 2, 1 << 10
 _FLAG_CLOEXEC = 1 << 3
 _DISABLED, _EXCLUDE_KERNEL, _FREQ = 1 << 0, 1 << 5, 1 << 10
 _INHERIT, _INHERIT_THREAD = 1 << 1, 1 << 35
+# mmap, comm, task, sample_id_all, mmap2, comm_exec, use_clockid (4.1); CLOCK_REALTIME is clock 0
+_MAPPINGS = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25
 # _IO('$', n) and _IOW('$', 8, __u32)
 _ENABLE, _DISABLE, _SET_BPF = 0x2400, 0x2401, 0x40042408
 
@@ -33,6 +35,7 @@ def perf_event_open(
     wakeup: int = 0,
     exclude_kernel: bool = False,
     inherit_thread: bool = False,
+    mappings: bool = False,
     disabled: bool = False,
     pid: int = -1,
     cpu: int = -1,
@@ -41,13 +44,15 @@ def perf_event_open(
 
     `frequency` (Hz) wins over `period`. `config1`/`config2` are also breakpoint address and length, or path
     and offset of a dynamic probe. `inherit_thread`: threads that `pid` starts later count too (since 5.13).
-    `wakeup` is the number of events per wake-up of a reader.
+    `wakeup` is the number of events per wake-up of a reader. `mappings` asks for a record of each mapping of code, fork
+    and exec, with `sample_type` at its end; times are of CLOCK_REALTIME.
     """
     bits = (
         disabled * _DISABLED
         | exclude_kernel * _EXCLUDE_KERNEL
         | bool(frequency) * _FREQ
         | bool(inherit_thread) * (_INHERIT | _INHERIT_THREAD)
+        | mappings * _MAPPINGS
     )
     attr = _ATTR.pack(
         type, _ATTR.size, config, frequency or period, sample_type, 0, bits, wakeup, breakpoint, config1, config2,
