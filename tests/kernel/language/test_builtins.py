@@ -158,9 +158,8 @@ def test_probe_and_func(program) -> None:
     work = program("calls.c", 10)
     path = work.argv[0]
     maps = run(
-        f"uprobe:{path}:inner, uprobe:{path}:middle, uretprobe:{path}:outer {{ @[probe, func] = count(); }}",
-        work=work, pid=work.pid,  # so its mappings are known when it has gone
-    ).maps  # fmt: skip
+        f"uprobe:{path}:inner, uprobe:{path}:middle, uretprobe:{path}:outer {{ @[probe, func] = count(); }}", work=work
+    ).maps
     assert maps["@"] == {
         (f"uprobe:{path}:inner", "inner"): 20, (f"uprobe:{path}:middle", "middle"): 20,
         (f"uretprobe:{path}:outer", "outer"): 10,
