@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         def collect(self) -> None: ...
         def capture(self, pid: int) -> None: ...
         def refresh(self, pid: int) -> None: ...
-        def add_program(self, path: str, places: Iterable[int]) -> None: ...
         def close(self) -> None: ...
         def kernel(self, address: int) -> str: ...
         def user(self, address: int, pid: int) -> str: ...
@@ -64,7 +63,7 @@ class Names:
         self._syscalls: dict[int, str] | None = None
         self._cgroups: dict[tuple[int, str], str] = {}
         self._kernel: dict[int, str] = {}
-        self.programs: dict[str, set[int]] = {}  # files that user probes are in: the places, as the file has them
+        self.programs: set[str] = set()  # files that user probes are in
         self.resolves_users = False  # some value needs symbols of processes
         self.lines = False  # stacks of processes show source lines
 
@@ -74,8 +73,6 @@ class Names:
             from ._symbols import SystemSymbols
 
             self._symbols = SystemSymbols(lines=self.lines)
-            for path, places in self.programs.items():
-                self._symbols.add_program(path, places)
         return self._symbols
 
     def cut_text(self, raw: bytes) -> str:

@@ -97,7 +97,7 @@ class Session:
         self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest, keep=keep)
         for p in obj.attach_points:
             if p.provider in ("uprobe", "uretprobe", "usdt"):
-                self.names.programs.setdefault(p.target, set()).add(p.address)
+                self.names.programs.add(p.target)
         self.names.resolves_users = needs_processes(obj)
         self.names.lines = bool(self._settings.get("show_debug_info", 0))
         self._warn = warn or (lambda _text: None)
@@ -175,6 +175,7 @@ class Session:
             self._losses = Losses(loaded.maps[obj.loss], obj)
 
     def _start(self, loaded: Loaded) -> int:
+        self.names.watch()
         count = self._attach(loaded)
         if self.duration is not None:
             self._deadline = time.monotonic() + self.duration
@@ -322,6 +323,7 @@ class Session:
             self._tick = min(2 * self._tick, TICK)
             if self._child or self.pid:
                 self.names.follow(self._child.pid if self._child else self.pid)
+            self.names.collect()
             self._report_losses()
         return not self._over
 

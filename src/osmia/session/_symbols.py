@@ -49,10 +49,6 @@ class SystemSymbols:
         """Remember what a process has mapped: its addresses resolve after it has ended."""
         self._user.capture(pid)
 
-    def add_program(self, path: str, places: Iterable[int]) -> None:
-        """A file that is traced, at these places, for processes that end before their addresses are looked at."""
-        self._user.add_program(path, places)
-
     def refresh(self, pid: int) -> None:
         """Read a process's mappings again."""
         self._user.refresh(pid)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ..elf import Symbol as ElfSymbol
 
 STB_GLOBAL = 1
-ET_EXEC = 2
 
 
 class SymbolTable:
@@ -27,7 +26,6 @@ class SymbolTable:
         self.path = path
         self.problem = ""
         self.build_id = ""
-        self.fixed = False  # a program that is loaded where the file says (ET_EXEC)
         self._starts: array[int] = array("Q")
         self._symbols: list[ElfSymbol] = []
         self._segments: list[tuple[int, int, int]] = []  # file offset, size, address
@@ -40,7 +38,6 @@ class SymbolTable:
     def _read(self, elf: ElfFile, root: str) -> None:
         self._segments = [(s.offset, s.filesz, s.vaddr) for s in elf.segments if s.type == 1]
         self.build_id = elf.build_id
-        self.fixed = elf.type == ET_EXEC
         symbols = elf.functions()
         if not elf.symtab:
             separate = find_debug_file(elf, self.path, root)
@@ -68,13 +65,6 @@ class SymbolTable:
         for start, size, address in self._segments:
             if start & ~0xFFF <= offset < start + size:
                 return offset - start + address
-        return None
-
-    def offset(self, address: int) -> int | None:
-        """The file offset of an ELF address, None where the file does not hold it."""
-        for start, size, base in self._segments:
-            if base <= address < base + size:
-                return address - base + start
         return None
 
     def find(self, address: int) -> ElfSymbol | None:

@@ -71,12 +71,6 @@ class Tables:
                 break
         return key
 
-    def add_path(self, path: str) -> tuple[object, ...]:
-        """Register a file by its path alone, as it is now. Its key."""
-        key = ("", 0, path, True, ())
-        self._files.setdefault(key, (path, [path], ""))
-        return key
-
     def _reader(self, key: tuple[object, ...]) -> str:
         fd = self._fds.get(key)
         if fd is not None:

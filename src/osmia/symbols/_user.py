@@ -5,20 +5,17 @@ from __future__ import annotations
 from time import monotonic
 
 from ..errors import SymbolError
-from ._demangle import demangle
-from ._process import ProcessSymbols, start_time, with_lines
+from ._process import ProcessSymbols, start_time
 from ._symbol import UNKNOWN, Symbol
-from ._table import SymbolTable
 from ._tables import Tables, file_symbol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ._history import History
 
 RECALL = 0.2  # seconds until the history of a process is asked for again
-MAX_PLACES = 16  # an address is taken for one of these by mistake once in 256 times at most
 
 
 class UserSymbols:
@@ -33,9 +30,6 @@ class UserSymbols:
         self._readable = readable
         self._tables = Tables()
         self._processes: dict[int, ProcessSymbols] = {}
-        self._programs: dict[str, SymbolTable | None] = {}
-        self._places: dict[str, set[int]] = {}
-        self._biases: dict[tuple[int, str], int] = {}
         self._history: History | None = None
         self._recalled: dict[int, float] = {}
 
@@ -76,7 +70,7 @@ class UserSymbols:
             return None
 
     def remember(self, history: History) -> None:
-        """What is known of processes that ended before they were looked at; without it they are guessed at."""
+        """What is known of processes that ended before they were looked at; without it they have no names."""
         self._history = history
 
     def _recall(self, pid: int) -> ProcessSymbols | None:
@@ -120,8 +114,7 @@ class UserSymbols:
             found = process.resolve(address)
             if found.name or found.module:
                 return found
-        # It has ended, or is about to and has nothing mapped any more.
-        return self._in_programs(pid, address)
+        return UNKNOWN
 
     def frames(self, pid: int, address: int, *, returned_to: bool = False) -> list[Symbol]:
         """As `resolve`, with source lines, and with the inlined functions before; see `ProcessSymbols.frames`."""
@@ -129,53 +122,7 @@ class UserSymbols:
             found = process.frames(address, returned_to=returned_to)
             if found[0].name or found[0].module:
                 return found
-        symbol, where = self._place_in_programs(pid, address)
-        dwarf = self._tables.dwarf(self._tables.add_path(symbol.module)) if symbol.name else None
-        if dwarf is None:
-            return [symbol]
-        return with_lines(dwarf, symbol, where - returned_to, readable=self._readable)
-
-    def add_program(self, path: str, places: Iterable[int] = ()) -> None:
-        """A file that is traced: addresses of its processes resolve even if they ended before we looked.
-
-        `places` are the addresses that are probed, as the file lays them out: one of them, met at run time, tells where
-        a file was loaded that can be anywhere (PIE, libraries).
-        """
-        self._programs.setdefault(path, None)
-        self._places.setdefault(path, set()).update(places)
-
-    def _in_programs(self, pid: int, address: int) -> Symbol:
-        return self._place_in_programs(pid, address)[0]
-
-    def _place_in_programs(self, pid: int, address: int) -> tuple[Symbol, int]:
-        """The function of a traced program at an address of a process that is gone, and its address in the file."""
-        found: list[tuple[Symbol, int]] = []
-        if self._history is not None:
-            return UNKNOWN, 0  # it would have been known
-        for path, table in self._programs.items():
-            if table is None:
-                table = self._programs[path] = SymbolTable(path)
-            inside = address - (0 if table.fixed else self._bias(pid, path, address))
-            symbol = table.find(inside) if table.offset(inside) is not None else None
-            if symbol is not None:
-                found.append((Symbol(self._shown(symbol.name), inside - symbol.value, path, symbol.size), inside))
-        return found[0] if len(found) == 1 else (UNKNOWN, 0)
-
-    def _bias(self, pid: int, path: str, address: int) -> int:
-        """Where a process had a file loaded: known from a probed place that was met before, or that this address is.
-
-        Files are loaded at whole pages. With many places most addresses would look like one: then nothing is said.
-        """
-        known = self._biases.get((pid, path))
-        places = self._places[path]
-        if known is None and len(places) <= MAX_PLACES:
-            fitting = {address - place for place in places if address >= place and not (address - place) % 4096}
-            if len(fitting) == 1:
-                known = self._biases[pid, path] = fitting.pop()
-        return known or 0
-
-    def _shown(self, name: str) -> str:
-        return demangle(name) if self._readable else name
+        return [UNKNOWN]
 
     def address_of(self, target: int | str, name: str) -> int:
         """Address of a symbol: at run time in process `target`, or as the file at that path lays it out. 0: none."""

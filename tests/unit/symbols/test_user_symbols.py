@@ -300,38 +300,3 @@ def test_files_are_closed(build: Callable[..., str], run: Callable[..., Running]
     symbols.close()
     gone = before - set(os.listdir("/proc/self/fd"))
     assert set(os.listdir("/proc/self/fd")) - before == set() and len(gone) <= 2
-
-
-def test_a_traced_program_that_ended_resolves_by_its_file(
-    build: Callable[..., str], run: Callable[..., Running]
-) -> None:
-    path = build("gone", CODE, "-no-pie")
-    moved = build("moved", CODE, "-pie")
-    program = run(path)
-    work, _ = program.addresses
-    program.end()
-    with UserSymbols() as symbols:
-        assert not symbols.resolve(program.pid, work)
-        symbols.add_program(path)
-        symbols.add_program(moved)
-        found = symbols.resolve(program.pid, work + 3)
-        assert (found.name, found.offset, found.module) == ("work", 3, path)
-        assert not symbols.resolve(program.pid, 0x7F0000001000)
-
-
-def test_a_moved_program_that_ended_resolves_from_the_place_that_is_probed(
-    build: Callable[..., str], run: Callable[..., Running]
-) -> None:
-    path = build("pie", CODE, "-pie")
-    with open_elf(path) as elf:
-        place = elf.find_symbol("work").value  # type: ignore[union-attr]
-    program = run(path)
-    work, quiet = program.addresses
-    program.end()
-    with UserSymbols() as symbols:
-        symbols.add_program(path, {place})
-        assert not symbols.resolve(program.pid, quiet)
-        assert symbols.resolve(program.pid, work).name == "work"
-        # Now it is known where the program was.
-        assert symbols.resolve(program.pid, quiet + 1).name == "quiet"
-        assert not symbols.resolve(program.pid + 1, quiet)
