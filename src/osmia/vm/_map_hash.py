@@ -204,6 +204,13 @@ class HashMap(VmMap):
             self._meta[4 * entry + _REFERENCED] = 1
         return self.data_base + entry * self.stride + self._value_at + (cpu * self.value_padded if self.per_cpu else 0)
 
+    def places(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
+        """(address of the key, address of the value); elements may be added and removed on the way."""
+        more = self._value_at + (cpu * self.value_padded if self.per_cpu else 0)
+        for entry in self._entries():
+            at = self.data_base + entry * self.stride
+            yield at, at + more
+
     def _bad_flags(self, flags: int) -> bool:
         if self.lru or self.per_cpu:
             return flags > EXIST

@@ -34,9 +34,9 @@ class QueueMap(VmMap):
 
     def __init__(self, shape: Shape, room: Room) -> None:
         super().__init__(shape)
-        self.places = self.max_entries + 1
+        self.n_places = self.max_entries + 1
         self.stride = self.padded
-        storage = room.take(shape, _DATA + self.places * self.stride, data_at=_DATA)
+        storage = room.take(shape, _DATA + self.n_places * self.stride, data_at=_DATA)
         self.storages.append(storage)
         self.guard = storage.guard
         self._position = storage.view[:8].cast("I")
@@ -48,32 +48,32 @@ class QueueMap(VmMap):
 
     def __len__(self) -> int:
         head, tail = self._position
-        return (head - tail) % self.places
+        return (head - tail) % self.n_places
 
     def push_value(self, value: bytes, flags: int = 0) -> int:
         if flags & NOEXIST or flags > EXIST:
             return -EINVAL
         with self.guard:
-            head, tail = self._position[0] % self.places, self._position[1] % self.places
-            if (head + 1) % self.places == tail:
+            head, tail = self._position[0] % self.n_places, self._position[1] % self.n_places
+            if (head + 1) % self.n_places == tail:
                 if not flags & EXIST:
                     return -E2BIG
-                self._position[1] = (tail + 1) % self.places
+                self._position[1] = (tail + 1) % self.n_places
             at = head * self.stride
             self._values[at : at + self.value_size] = value
-            self._position[0] = (head + 1) % self.places
+            self._position[0] = (head + 1) % self.n_places
         return 0
 
     def _get(self, take: bool) -> bytes | int:
         with self.guard:
-            head, tail = self._position[0] % self.places, self._position[1] % self.places
+            head, tail = self._position[0] % self.n_places, self._position[1] % self.n_places
             if head == tail:
                 return -ENOENT
-            place = (head - 1) % self.places if self.lifo else tail
+            place = (head - 1) % self.n_places if self.lifo else tail
             at = place * self.stride
             value = self._values[at : at + self.value_size].tobytes()
             if take:
-                self._position[0 if self.lifo else 1] = place if self.lifo else (tail + 1) % self.places
+                self._position[0 if self.lifo else 1] = place if self.lifo else (tail + 1) % self.n_places
         return value
 
     def pop_value(self) -> bytes | int:
@@ -105,8 +105,8 @@ class QueueMap(VmMap):
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """(b"", value), in the order in which they would be taken; none is taken."""
         with self.guard:
-            head, tail = self._position[0] % self.places, self._position[1] % self.places
-            places = [(tail + i) % self.places for i in range((head - tail) % self.places)]
+            head, tail = self._position[0] % self.n_places, self._position[1] % self.n_places
+            places = [(tail + i) % self.n_places for i in range((head - tail) % self.n_places)]
             values = [self._values[p * self.stride : p * self.stride + self.value_size].tobytes() for p in places]
         for value in reversed(values) if self.lifo else values:
             yield b"", value

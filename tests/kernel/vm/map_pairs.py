@@ -13,7 +13,7 @@ from osmia.kernel import possible_cpus
 from osmia.syscalls._call import address, bpf, buffer
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import PERCPU_ARRAY, PERCPU_HASH, QUEUE, STACK, LRU_PERCPU_HASH, Shape, VmMap
+from osmia.vm._map_base import LRU_PERCPU_HASH, PERCPU_ARRAY, PERCPU_HASH, QUEUE, STACK, Shape, VmMap
 from osmia.vm._world import World
 
 PER_CPU = (PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH)
