@@ -76,6 +76,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "DisposePassBuilder": (None, (_P,)),
     "RunNewModulePassManager": (None, (_P, _P, _P)),
     "buildPerModuleDefaultPipeline": (_P, (_P, _I)),
+    "GetProcessTriple": (None, (_OUT,)),
+    "GetHostCPUName": (None, (_OUT,)),
+    "GetHostCPUFeatures": (_I, (_OUT,)),
 }
 
 _lib: Any = None
@@ -148,6 +151,69 @@ def emit(ir: str, *, cpu: str = "v3", optimize: str = "short", assembly: bool = 
         if module:
             lib.LLVMPY_DisposeModule(module)
         lib.LLVMPY_ContextDispose(context)
+
+
+_host: tuple[str, str, str] | None = None
+
+
+def host() -> tuple[str, str, str]:
+    """This machine as LLVM sees it: target triple, CPU, and its features ("+avx2,-sse4a,...")."""
+    global _host
+    if _host is None:
+        lib, found = _library(), []
+        for name in ("GetProcessTriple", "GetHostCPUName", "GetHostCPUFeatures"):
+            text = _Text(lib)
+            getattr(lib, "LLVMPY_" + name)(ctypes.byref(text.pointer))
+            found.append(text.take())
+        _host = (found[0], found[1], found[2])
+    return _host
+
+
+def emit_native(ir: str, *, level: int = 2, vectorize: bool = True, what: str = "object") -> bytes:
+    """Compile textual IR for this machine: an ELF object that is not position-independent (small code model).
+
+    `level` is 0 to 3; `what` is object, assembly or ir (optimised, as text). Raises CodegenError as `emit` does.
+    """
+    lib = _library()
+    triple, cpu, features = (part.encode() for part in host())
+    context = lib.LLVMPY_ContextCreate()
+    module = machine = None
+    try:
+        text = _Text(lib)
+        module = lib.LLVMPY_ParseAssembly(context, ir.encode(), ctypes.byref(text.pointer))
+        message = text.take()
+        if not module or message:
+            raise CodegenError(f"parse IR: {message.strip() or 'unknown reason'}")
+        target = lib.LLVMPY_GetTargetFromTriple(triple, ctypes.byref(text.pointer))
+        if not target:
+            raise NotSupported(f"use LLVM: {text.take()}", feature=f"LLVM for {triple.decode()}")
+        machine = lib.LLVMPY_CreateTargetMachine(
+            target, triple, cpu, features, level, b"static", b"small", 0, 0, b""
+        )
+        if level:
+            _optimize(lib, module, machine, level, vectorize)
+        if what == "ir":
+            lib.LLVMPY_PrintModuleToString(module, ctypes.byref(text.pointer))
+            return text.take().encode()
+        return _object(lib, machine, module, what == "assembly")
+    finally:
+        if machine:
+            lib.LLVMPY_DisposeTargetMachine(machine)
+        if module:
+            lib.LLVMPY_DisposeModule(module)
+        lib.LLVMPY_ContextDispose(context)
+
+
+def _optimize(lib: Any, module: Any, machine: Any, level: int, vectorize: bool) -> None:
+    options = lib.LLVMPY_CreatePipelineTuningOptions()
+    lib.LLVMPY_PTOSetLoopVectorization(options, vectorize)
+    lib.LLVMPY_PTOSetSLPVectorization(options, vectorize)
+    builder = lib.LLVMPY_CreatePassBuilder(machine, options)
+    passes = lib.LLVMPY_buildPerModuleDefaultPipeline(builder, level)
+    lib.LLVMPY_RunNewModulePassManager(passes, module, builder)
+    lib.LLVMPY_DisposeNewModulePassManger(passes)
+    lib.LLVMPY_DisposePassBuilder(builder)
+    lib.LLVMPY_DisposePipelineTuningOptions(options)
 
 
 def _machine(lib: Any, cpu: str) -> Any:

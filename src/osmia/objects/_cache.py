@@ -15,7 +15,7 @@ from ._spec import Object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Self
 
 _MAGIC = b"OsmiaC1\n"
 _DIGEST = 32
@@ -121,6 +121,11 @@ class Cache:
 
     def get(self, key: bytes) -> Object | None:
         """The object stored under `key`, or None. Removes a damaged entry; CacheError for one that others can write."""
+        found = self.get_value(key)
+        return found if isinstance(found, Object) else None
+
+    def get_value(self, key: bytes) -> Any:
+        """As `get`, for anything that `put_value` stored."""
         name = _name(key)
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
@@ -131,20 +136,24 @@ class Cache:
         try:
             size = _check_owner(fd, f"read cache entry {self.path}/{name}", directory=False)
             raw = _read(fd, size) if size <= self.limit else b""
-            obj = _decode(raw, key)
-            if obj is not None:
+            value = _decode(raw, key)
+            if value is not None:
                 os.utime(fd)  # the time of last use decides what is evicted
         except OSError:
             return None
         finally:
             os.close(fd)
-        if obj is None:
+        if value is None:
             self._remove(name)
-        return obj
+        return value
 
     def put(self, key: bytes, obj: Object) -> bool:
         """Store `obj` under `key`, atomically; False when there is no room or the disk refuses."""
-        payload = pack(obj)
+        return self.put_value(key, obj)
+
+    def put_value(self, key: bytes, value: Any) -> bool:
+        """As `put`, for whatever `pack` takes (tuples, numbers, bytes, text)."""
+        payload = pack(value)
         if _HEAD + len(payload) > self.limit:
             return False
         raw = b"".join((_MAGIC, _blake2b(key + payload), payload))
@@ -230,17 +239,16 @@ def _check_owner(fd: int, doing: str, *, directory: bool) -> int:
     return found.st_size
 
 
-def _decode(raw: bytes, key: bytes) -> Object | None:
+def _decode(raw: bytes, key: bytes) -> Any:
     if raw[: len(_MAGIC)] != _MAGIC or len(raw) <= _HEAD:
         return None
     payload = raw[_HEAD:]
     if raw[len(_MAGIC) : len(_MAGIC) + _DIGEST] != _blake2b(key + payload):
         return None
     try:
-        obj = unpack(payload)
+        return unpack(payload)
     except ObjectError:
         return None
-    return obj if isinstance(obj, Object) else None
 
 
 def _read(fd: int, size: int) -> bytes:

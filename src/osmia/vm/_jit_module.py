@@ -1,0 +1,228 @@
+"""Bytecode to LLVM IR: the module, what its functions share, and which constants the code wants from its state block."""
+
+from __future__ import annotations
+
+from ..isa import op
+from . import _jit_state as slot
+from ._code_check import CALL, CALLX
+from ._native_image import MEMORY_SYMBOL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._code import Code
+
+_TAIL_CALL = 12
+PARAMETERS = "i64 %a1, i64 %a2, i64 %a3, i64 %a4, i64 %a5, ptr %s"
+
+_CHECK = """
+define internal i1 @check(i64 %a, i64 %size, i64 %mode, i64 %insn, ptr %s) #1 {
+  %lb = getelementptr i64, ptr %s, i64 {last_base}
+  %le = getelementptr i64, ptr %s, i64 {last_end}
+  %lw = getelementptr i64, ptr %s, i64 {last_writable}
+  %w = and i64 %mode, 1
+  %low = sub i64 %size, 1
+  %odd = and i64 %a, %low
+  %isodd = icmp ne i64 %odd, 0
+  %atomic = icmp ugt i64 %mode, 1
+  %bad = and i1 %isodd, %atomic
+  br i1 %bad, label %misaligned, label %quick
+quick:
+  %b0 = load i64, ptr %lb
+  %e0 = load i64, ptr %le
+  %w0 = load i64, ptr %lw
+  %o0 = sub i64 %a, %b0
+  %n0 = sub i64 %e0, %b0
+  %r0 = sub i64 %n0, %size
+  %c0 = icmp uge i64 %a, %b0
+  %c1 = icmp uge i64 %n0, %size
+  %c2 = icmp ule i64 %o0, %r0
+  %c3 = icmp uge i64 %w0, %w
+  %c4 = and i1 %c0, %c1
+  %c5 = and i1 %c2, %c3
+  %c6 = and i1 %c4, %c5
+  br i1 %c6, label %yes, label %slow
+slow:
+  %f = call i1 @search(i64 %a, i64 %size, i64 %w, ptr %s)
+  br i1 %f, label %yes, label %no
+yes:
+  ret i1 true
+no:
+  call void @fault(i64 %w, i64 %insn, i64 %a, i64 %size, ptr %s)
+  ret i1 false
+misaligned:
+  call void @fault(i64 5, i64 %insn, i64 %a, i64 %size, ptr %s)
+  ret i1 false
+}
+define internal void @fault(i64 %kind, i64 %insn, i64 %a, i64 %size, ptr %s) #2 {
+  %k = getelementptr i64, ptr %s, i64 {kind}
+  store i64 %kind, ptr %k
+  %i = getelementptr i64, ptr %s, i64 {insn}
+  store i64 %insn, ptr %i
+  %p = getelementptr i64, ptr %s, i64 {address}
+  store i64 %a, ptr %p
+  %z = getelementptr i64, ptr %s, i64 {size}
+  store i64 %size, ptr %z
+  store i64 {fault}, ptr %s
+  ret void
+}
+define internal i1 @search(i64 %a, i64 %size, i64 %w, ptr %s) #2 {
+  %tp = getelementptr i64, ptr %s, i64 {table}
+  %t = load ptr, ptr %tp
+  %n = load i64, ptr %t
+  br label %loop
+loop:
+  %lo = phi i64 [ 0, %0 ], [ %lo2, %next ]
+  %hi = phi i64 [ %n, %0 ], [ %hi2, %next ]
+  %go = icmp ult i64 %lo, %hi
+  br i1 %go, label %body, label %done
+body:
+  %sum = add i64 %lo, %hi
+  %mid = lshr i64 %sum, 1
+  %x3 = mul i64 %mid, 3
+  %x = add i64 %x3, 2
+  %rp = getelementptr i64, ptr %t, i64 %x
+  %rb = load i64, ptr %rp
+  %le = icmp ule i64 %rb, %a
+  %up = add i64 %mid, 1
+  br label %next
+next:
+  %lo2 = select i1 %le, i64 %up, i64 %lo
+  %hi2 = select i1 %le, i64 %hi, i64 %mid
+  br label %loop
+done:
+  %none = icmp eq i64 %lo, 0
+  br i1 %none, label %no, label %row
+row:
+  %k = sub i64 %lo, 1
+  %k3 = mul i64 %k, 3
+  %kx = add i64 %k3, 2
+  %p = getelementptr i64, ptr %t, i64 %kx
+  %b = load i64, ptr %p
+  %pe = getelementptr i64, ptr %p, i64 1
+  %e = load i64, ptr %pe
+  %pw = getelementptr i64, ptr %p, i64 2
+  %wr = load i64, ptr %pw
+  %o = sub i64 %a, %b
+  %len = sub i64 %e, %b
+  %room = sub i64 %len, %size
+  %c1 = icmp uge i64 %len, %size
+  %c2 = icmp ule i64 %o, %room
+  %c3 = icmp uge i64 %wr, %w
+  %c4 = and i1 %c1, %c2
+  %c5 = and i1 %c3, %c4
+  br i1 %c5, label %found, label %no
+found:
+  %lb = getelementptr i64, ptr %s, i64 {last_base}
+  store i64 %b, ptr %lb
+  %lle = getelementptr i64, ptr %s, i64 {last_end}
+  store i64 %e, ptr %lle
+  %lw = getelementptr i64, ptr %s, i64 {last_writable}
+  store i64 %wr, ptr %lw
+  ret i1 true
+no:
+  ret i1 false
+}
+"""
+
+
+class ModuleWriter:
+    """The IR of one program. `text()` writes it; `constants` then says what slots from CONSTANTS on must hold.
+
+    Constants are (kind, number): ("load", slot of a 64-bit load), ("helper", number), ("function", start),
+    ("map:<attribute>", slot of the 64-bit load that names the map), ("packet", 0), ("indirect", 0), ("tail", 0).
+    """
+
+    def __init__(self, code: Code, *, checked: bool, direct: bool) -> None:
+        self.code = code
+        self.checked = checked
+        self.direct = direct  # memory through the symbol at address 0 rather than inttoptr
+        self.constants: list[tuple[str, int]] = []
+        self._slots: dict[tuple[str, int], int] = {}
+        self.shared: dict[str, str] = {}  # helper functions of the module, by name
+        ends = (*code.starts[1:], len(code.slots))
+        self.functions = dict(zip(code.starts, ends))
+        self.escapes = {s: checked or self._frame_escapes(s, e) for s, e in self.functions.items()}
+        calls = {s: self._callees(s, e) for s, e in self.functions.items()}
+        self.needs_stack = self._closure({s for s in self.functions if self.escapes[s]}, calls)
+        self.unwinds = self._closure({s for s, e in self.functions.items() if self._may_unwind(s, e)}, calls)
+
+    def _callees(self, start: int, end: int) -> set[int]:
+        out: set[int] = set()
+        for at in range(start, end):
+            i = self.code.slots[at]
+            if i.opcode == CALL and i.src == op.PSEUDO_CALL:
+                out.add(at + 1 + i.imm)
+            elif i.opcode == CALLX or (i.opcode == CALL and i.imm == 181):
+                out |= self.code.callbacks
+        return out
+
+    def _closure(self, seed: set[int], calls: dict[int, set[int]]) -> set[int]:
+        """`seed` and whatever reaches it by calls."""
+        out, grown = set(seed), True
+        while grown:
+            grown = False
+            for caller, callees in calls.items():
+                if caller not in out and callees & out:
+                    out.add(caller)
+                    grown = True
+        return out
+
+    def _may_unwind(self, start: int, end: int) -> bool:
+        if self.checked:
+            return True
+        for at in range(start, end):
+            i = self.code.slots[at]
+            if (i.opcode == CALL and not i.src) or i.opcode == CALLX:
+                return True
+            if i.opcode & op.CLASS_MASK == op.LD and i.opcode & op.MODE_MASK in (op.ABS, op.IND):
+                return True
+        return False
+
+    def _frame_escapes(self, start: int, end: int) -> bool:
+        """Whether r10 is used as anything but the base of an access within the frame."""
+        for at in range(start, end):
+            i = self.code.slots[at]
+            cls, mode = i.opcode & op.CLASS_MASK, i.opcode & op.MODE_MASK
+            if cls in (op.ALU, op.ALU64) and i.opcode & op.OP_MASK == op.END:
+                continue  # its X bit means big-endian
+            uses_source = cls in (op.ALU, op.ALU64, op.JMP, op.JMP32) and i.opcode & op.X
+            if i.src == 10 and (uses_source or cls == op.STX and not (mode == op.ATOMIC and i.imm == op.LOAD_ACQ)):
+                return True
+            if i.src == 10 and cls == op.LD and not i.is_wide:
+                return True
+            if i.dst == 10 and cls in (op.JMP, op.JMP32):
+                return True
+            base = i.src if cls == op.LDX or (cls == op.STX and i.imm == op.LOAD_ACQ and mode == op.ATOMIC) else i.dst
+            if base == 10 and cls in (op.LDX, op.ST, op.STX):
+                size = op.SIZE_BYTES[i.opcode & op.SIZE_MASK]
+                if not -op.STACK_SIZE <= i.off <= -size:
+                    return True
+        return False
+
+    def constant(self, kind: str, number: int) -> int:
+        """The slot of the state block that holds a constant."""
+        key = (kind, number)
+        if key not in self._slots:
+            self._slots[key] = slot.CONSTANTS + len(self.constants)
+            self.constants.append(key)
+        return self._slots[key]
+
+    def text(self) -> str:
+        """The whole module."""
+        from ._jit_function import FunctionWriter
+
+        bodies = [FunctionWriter(self, start, end).text() for start, end in self.functions.items()]
+        out = [f"@{MEMORY_SYMBOL} = external dso_local global [0 x i8]"] if self.direct else []
+        if self.checked:
+            names = {n.lower(): getattr(slot, n) for n in dir(slot) if n.isupper() and isinstance(getattr(slot, n), int)}
+            check = _CHECK
+            for name, value in names.items():
+                check = check.replace("{" + name + "}", str(value))
+            out.append(check)
+        out += [*self.shared.values(), *bodies]
+        out += [f"declare i{width} @llvm.bswap.i{width}(i{width})" for width in (16, 32, 64)]
+        out.append("attributes #0 = { nounwind }")
+        out.append("attributes #1 = { nounwind alwaysinline }")
+        out.append("attributes #2 = { nounwind noinline cold }")
+        out.append('!0 = !{}\n!1 = !{!"branch_weights", i32 1, i32 2000}')
+        return "\n".join(out) + "\n"

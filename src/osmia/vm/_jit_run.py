@@ -1,0 +1,289 @@
+"""Native code at work: its state block, helpers called from it, and what it says when it ends early."""
+
+from __future__ import annotations
+
+from ..errors import VmError, VmFault
+from . import _jit_state as slot
+from ._interpreter import DEFAULT_FUEL
+from ._machine import TAIL_CALLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from ._code import Code
+    from ._jit_many import Verdicts
+    from ._machine import Helper, Machine
+    from ._memory import Region
+    from ._native_image import NativeCode
+
+MASK = 0xFFFF_FFFF_FFFF_FFFF
+_CLOCK = "clock_gettime"
+_WORDS = {"read": "out of bounds", "write": "out of bounds or read-only"}
+
+
+class Native:
+    """A compiled program; a context manager. Closing it unmaps the code."""
+
+    def __init__(
+        self, code: Code, machine: Machine, native: NativeCode, constants: tuple[tuple[str, int], ...], *, checked: bool
+    ) -> None:
+        import mmap
+
+        from ..syscalls._native import buffer_address, native_function
+
+        self.code = code
+        self.machine = machine
+        self.checked = checked
+        self._native = native
+        self._keep: list[object] = []
+        self._block = mmap.mmap(-1, max(4096, (slot.CONSTANTS + len(constants)) * 8), flags=0x22)
+        self._state = memoryview(self._block).cast("Q")
+        self.state_address = buffer_address(self._block)
+        for index, (kind, number) in enumerate(constants, slot.CONSTANTS):
+            self._state[index] = self._constant(kind, number) & MASK
+        self.entry = native.address("f0")
+        self._enter: Callable[..., int] = native_function(self.entry, 6)
+        self._callbacks = {
+            code.handle(start): self._callback(native_function(native.address(f"f{start}"), 6))
+            for start in code.callbacks
+        }
+        self._tail_calls = 0
+        self._clock = 0
+        code.engines["native", checked] = self
+
+    # Constants of the code
+
+    def _constant(self, kind: str, number: int) -> int:
+        if kind == "load":
+            return self.code.constants[number]
+        if kind == "function":
+            return self.code.handle(number)
+        if kind.startswith("map:"):
+            return int(getattr(self.code.map_slots[number], kind[4:]))
+        make: dict[str, tuple[Callable[..., int], int]] = {
+            "packet": (self._packet, 3),
+            "tail": (self._tail, 2),
+            "tail_done": (self._tail_done, 1),
+        }
+        if kind == "helper":
+            return self._wrap(self._helper(self.machine.helper(number, self.code.name)), 5)
+        if kind == "indirect":
+            return self._wrap(self._indirect(number), 6)
+        function, arguments = make[kind]
+        return self._wrap(function, arguments)
+
+    def _helper(self, helper: Helper) -> Callable[..., int]:
+        machine = self.machine
+
+        def call(r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+            return helper(machine, r1, r2, r3, r4, r5)
+
+        return call
+
+    def _wrap(self, function: Callable[..., int], arguments: int) -> int:
+        """The address of `function` for native code: what it raises waits until the code has returned."""
+        from ..syscalls._native import native_callback
+
+        machine, state = self.machine, self._state
+
+        def guarded(*values: int) -> int:
+            try:
+                return function(*values) & MASK
+            except BaseException as error:  # an interrupt too: ctypes would print it and go on
+                machine.pending = error
+                state[slot.PENDING] = slot.RAISED
+                return 0
+
+        address, keep = native_callback(guarded, arguments)
+        self._keep.append(keep)
+        return address
+
+    def _packet(self, context: int, offset: int, size: int) -> int:
+        from ._packet_load import load
+
+        return load(self.machine, context, offset, size)
+
+    def _indirect(self, at: int) -> Callable[..., int]:
+        def call(value: int, *arguments: int) -> int:
+            if value > 0xFFFF_FFFF:
+                raise VmFault(
+                    f"run {self.code.name}: instruction {at}: call of {value:#x}, which is no function of this program",
+                    kind="call", insn=at, program=self.code.name,
+                )  # fmt: skip
+            r1, r2, r3, r4, r5 = arguments
+            return self.machine.helper(value, self.code.name)(self.machine, r1, r2, r3, r4, r5)
+
+        return call
+
+    def _tail(self, made: int, index: int) -> int:
+        """The entry of the program at `index` of a program array, 0 when there is none; its state in TAIL_STATE."""
+        program = self.machine.map_at(made).program_at(index & 0xFFFF_FFFF)
+        if program is None or self._tail_calls >= TAIL_CALLS:
+            return 0
+        code = program if hasattr(program, "slots") else program.code
+        other: Native | None = code.engines.get(("native", self.checked))
+        if other is None or not other.entry:
+            from ._jit import compile
+
+            other = compile(code, self.machine, checked=self.checked)
+        if other is not self:
+            self._pass_on(other)
+        self._tail_calls += 1
+        other._tail_calls = self._tail_calls
+        self._state[slot.TAIL_STATE] = other.state_address
+        return other.entry
+
+    def _pass_on(self, other: Native) -> None:
+        other._prepare(0, self._state[slot.STACK])
+        other._state[slot.FUEL] = self._state[slot.FUEL]
+        other._state[slot.DEPTH] = self._state[slot.DEPTH]
+        _by_state[other.state_address] = other
+
+    def _tail_done(self, address: int) -> int:
+        """What the tail-called program left: its fault is ours, the fuel it burnt too."""
+        other = _by_state.get(address)
+        if other is not None and other is not self:
+            for index in (slot.PENDING, slot.KIND, slot.INSN, slot.ADDRESS, slot.SIZE, slot.FUEL):
+                self._state[index] = other._state[index]
+            if self._state[slot.PENDING] == slot.FAULT:
+                self.machine.pending = other._fault()
+                self._state[slot.PENDING] = slot.RAISED
+        return 0
+
+    def _callback(self, function: Callable[..., int]) -> Callable[..., int]:
+        """A function of the program, for helpers: on a stack of its own, and what it raises comes out here."""
+
+        def call(*arguments: int) -> int:
+            machine, state = self.machine, self._state
+            given = [value & MASK for value in arguments] + [0] * (5 - len(arguments))
+            outer = state[slot.STACK], state[slot.DEPTH]
+            state[slot.STACK], state[slot.DEPTH] = machine.stack_top, 0
+            machine.depth += 1
+            try:
+                result = function(*given, self.state_address)
+            finally:
+                machine.depth -= 1
+                state[slot.STACK], state[slot.DEPTH] = outer
+            self._raise_pending()
+            return result
+
+        return call
+
+    # Runs
+
+    def _prepare(self, fuel: int, stack: int) -> None:
+        state, machine = self._state, self.machine
+        world = machine.world
+        state[slot.PENDING] = 0
+        state[slot.FUEL] = fuel
+        state[slot.DEPTH] = 0
+        state[slot.STACK] = stack
+        state[slot.CPU] = world.cpu
+        state[slot.PID_TGID] = (world.tgid << 32 | world.pid & 0xFFFF_FFFF) & MASK
+        state[slot.UID_GID] = (world.gid << 32 | world.uid & 0xFFFF_FFFF) & MASK
+        state[slot.CLOCK] = self._clock_address() if world.is_live else 0
+        if self.checked:
+            state[slot.TABLE] = machine.memory.native_table()
+            state[slot.LAST_BASE] = state[slot.LAST_END] = 0
+        machine.functions.update(self._callbacks)
+
+    def _clock_address(self) -> int:
+        if not self._clock:
+            from ..syscalls._native import symbol_address
+
+            self._clock = symbol_address(_CLOCK)
+        return self._clock
+
+    def run(self, r1: int = 0, r2: int = 0, *, fuel: int = DEFAULT_FUEL) -> int:
+        """Run the program once; r0, unsigned. `fuel` bounds checked code only, in about instructions.
+
+        Raises VmFault for what checked code must not do, and whatever a helper raised.
+        """
+        if not self.entry:
+            raise VmError(f"run {self.code.name}: it was closed", program=self.code.name)
+        machine = self.machine
+        self._prepare(fuel, machine.stack_top)
+        self._tail_calls = 0
+        outer = machine.context
+        if not machine.depth:
+            machine.context = r1
+        machine.depth += 1
+        try:
+            result = self._enter(r1 & MASK, r2 & MASK, 0, 0, 0, self.state_address)
+        finally:
+            machine.depth -= 1
+            machine.context = outer
+        if self._state[slot.PENDING]:
+            self._raise_pending()
+        return result
+
+    def _raise_pending(self) -> None:
+        pending = self._state[slot.PENDING]
+        if not pending:
+            return
+        self._state[slot.PENDING] = 0
+        error, self.machine.pending = self.machine.pending, None
+        if pending == slot.RAISED and error is not None:
+            raise error
+        raise self._fault()
+
+    def _fault(self) -> VmFault:
+        state = self._state
+        kind, insn = slot.KINDS[state[slot.KIND]], state[slot.INSN]
+        address, size = state[slot.ADDRESS], state[slot.SIZE]
+        line = self.code.line_of(insn)
+        where = f" ({line.file}:{line.line})" if line is not None else ""
+        head = f"run {self.code.name}: instruction {insn}{where}: "
+        if kind in ("read", "write"):
+            from ._memory import fault
+
+            made = fault(self.machine.memory, address, size, kind == "write", insn)
+            made.program = self.code.name
+            return made
+        why = {
+            "fuel": "the fuel is used up: an endless loop?",
+            "depth": "too many frames: endless recursion?",
+            "atomic": f"atomic access of {size} bytes at {address:#x}, which is not aligned",
+        }.get(kind, kind)
+        return VmFault(head + why, kind=kind, insn=insn, address=address, size=size, program=self.code.name)
+
+    def repeat(self, r1: int, r2: int, times: int) -> int:
+        """Run it `times` times in one native loop; the last r0. For measuring."""
+        from ._jit_driver import driver
+
+        self._prepare(MASK >> 1, self.machine.stack_top)
+        result = driver().repeat(self.entry, r1, r2, self.state_address, times)
+        self._raise_pending()
+        return result
+
+    def run_many(self, packets: Region, offsets: Any, lengths: Any, *, context: int, layout: Any = None) -> Verdicts:
+        """Run it on each packet of `packets` (memory below 4 GiB); see `_jit_many.run_many`."""
+        from ._jit_many import run_many
+
+        return run_many(self, packets, offsets, lengths, context, layout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the code; it cannot run any more."""
+        if not self.entry:
+            return
+        self.entry = 0
+        if self.code.engines.get(("native", self.checked)) is self:
+            del self.code.engines["native", self.checked]
+        for handle in self._callbacks:
+            self.machine.functions.pop(handle, None)
+        self._callbacks.clear()
+        _by_state.pop(self.state_address, None)
+        self._native.close()
+        self._state.release()
+        self._keep.clear()
+
+
+_by_state: dict[int, Native] = {}
