@@ -26,6 +26,27 @@ _CLASSES = {
     types.STACK: ("_map_queue", "StackMap"),
     types.BLOOM_FILTER: ("_map_queue", "BloomFilterMap"),
     types.RINGBUF: ("_map_ring", "RingMap"),
+    types.USER_RINGBUF: ("_map_user_ring", "UserRingMap"),
+    types.LPM_TRIE: ("_map_trie", "TrieMap"),
+    types.PROG_ARRAY: ("_map_refs", "FdArrayMap"),
+    types.CGROUP_ARRAY: ("_map_refs", "FdArrayMap"),
+    types.PERF_EVENT_ARRAY: ("_map_perf", "PerfEventArrayMap"),
+    types.ARRAY_OF_MAPS: ("_map_refs", "ArrayOfMaps"),
+    types.HASH_OF_MAPS: ("_map_refs", "HashOfMaps"),
+    types.DEVMAP: ("_map_refs", "TargetArray"),
+    types.CPUMAP: ("_map_refs", "TargetArray"),
+    types.XSKMAP: ("_map_refs", "TargetArray"),
+    types.SOCKMAP: ("_map_refs", "TargetArray"),
+    types.REUSEPORT_SOCKARRAY: ("_map_refs", "TargetArray"),
+    types.DEVMAP_HASH: ("_map_refs", "TargetHash"),
+    types.SOCKHASH: ("_map_refs", "TargetHash"),
+    types.STACK_TRACE: ("_map_stack", "StackTraceMap"),
+    types.SK_STORAGE: ("_map_local", "LocalStorageMap"),
+    types.TASK_STORAGE: ("_map_local", "LocalStorageMap"),
+    types.INODE_STORAGE: ("_map_local", "LocalStorageMap"),
+    types.CGRP_STORAGE: ("_map_local", "LocalStorageMap"),
+    types.CGROUP_STORAGE: ("_map_local", "LocalStorageMap"),
+    types.PERCPU_CGROUP_STORAGE: ("_map_local", "LocalStorageMap"),
 }
 _SHAREABLE = (
     types.HASH, types.PERCPU_HASH, types.LRU_HASH, types.LRU_PERCPU_HASH, types.ARRAY, types.PERCPU_ARRAY,
@@ -73,8 +94,16 @@ def _build(machine: Machine, shape: Shape) -> VmMap:
     from importlib import import_module
 
     made: VmMap = getattr(import_module(f".{found[0]}", __package__), found[1])(shape, Room(machine.memory))
-    machine.add_map(made)
+    made.handle = machine.add_map(made)
+    made.id = len(machine.maps)
+    if shape.type in (types.ARRAY_OF_MAPS, types.HASH_OF_MAPS):
+        made.find = lambda number: _by_id(machine, number)  # type: ignore[attr-defined]
     return made
+
+
+def _by_id(machine: Machine, number: int) -> VmMap | None:
+    maps = machine.maps
+    return maps[number - 1] if 0 < number <= len(maps) else None
 
 
 def shape_of(spec: MapSpec, *, shared: str = "") -> Shape:

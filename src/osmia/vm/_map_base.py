@@ -37,8 +37,8 @@ ACCESS = RDONLY | WRONLY | RDONLY_PROG | WRONLY_PROG
 # Flags of an update
 ANY, NOEXIST, EXIST, F_LOCK = 0, 1, 2, 4
 
-EPERM, ENOENT, E2BIG, EAGAIN, ENOMEM, EBUSY, EEXIST, EINVAL, ENOSPC = 1, 2, 7, 11, 12, 16, 17, 22, 28
-EOPNOTSUPP, ENOTSUPP = 95, 524
+EPERM, ENOENT, E2BIG, EAGAIN, ENOMEM, EFAULT, EBUSY, EEXIST, EINVAL, ENOSPC = 1, 2, 7, 11, 12, 14, 16, 17, 22, 28
+ENODATA, EOPNOTSUPP, ENOTSUPP = 61, 95, 524
 
 
 class Shape:
@@ -112,6 +112,7 @@ class VmMap:
         self.row_size = self.slot_size * self.cpus
         self.frozen = False
         self.closed = False
+        self.id = 0  # number of the map on its machine, from 1
         self.handle = 0  # what programs hold as pointer to it, see Machine.add_map
         self.storages: list[Storage] = []
         self.guard: Guard | RLock = RLock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -114,27 +116,33 @@ def test_frozen(name: str) -> None:
 _SIZES = (0, 1, 3, 4, 5, 7, 8, 12, 16, 24, 64, 260, 261, 4096, 32768, 32769, 1 << 22)
 
 
-@pytest.mark.parametrize("type", [t for t in range(1, 33) if t not in (12, 13, 19, 21, 26)])
+# An inner map, a cgroup program, BTF of key and value
+_NEED_MORE = (12, 13, 19, 21, 24, 26, 28, 29)
+
+
+@pytest.mark.parametrize("type", [t for t in range(1, 32) if t not in _NEED_MORE])
 def test_create(type: int) -> None:
     """Random shapes are refused with the same errno, or created."""
     random = Random(type)
+    ring = type in (22, 23, 27, 30, 31)
+    cpus = int(Path("/sys/devices/system/cpu/kernel_max").read_text()) + 1
     seen: dict[int, int] = {}
     with Machine(world=World(cpus=possible_cpus()), memory_limit=1 << 34) as machine:
         for _ in range(300):
             shape = Shape(
                 type,
-                random.choice((0, 4, 4, 4, 8, random.choice(_SIZES))),
-                random.choice((0, 4, 8, 8, random.choice(_SIZES))),
+                random.choice((0, 0 if ring else 4, 4, 4, 8, random.choice(_SIZES))),
+                random.choice((0, 0 if ring else 4, 8, 8, random.choice(_SIZES))),
                 random.choice((0, 1, 1, 5, 4096, 4097, 8192)),
                 random.choice((0, 0, 0, 1, 1, 1 << random.randrange(14), random.getrandbits(13) & ~4)),
                 extra=random.choice((0, 0, 0, 0, 1, 15, 16)),
             )
+            if shape.type == 16 and shape.max_entries > cpus:
+                continue  # the kernel's limit is how many CPUs it was built for
             if shape.flags & 4:
                 continue  # BPF_F_NUMA_NODE: asks for node 0
             theirs = kernel_create(shape)
             if theirs >= 0:
-                import os
-
                 os.close(theirs)
                 theirs = 0
             made = vm_create(machine, shape)
@@ -144,4 +152,4 @@ def test_create(type: int) -> None:
             text = (shape.key_size, shape.value_size, shape.max_entries, hex(shape.flags), shape.extra)
             assert ours == theirs, text
             seen[theirs] = seen.get(theirs, 0) + 1
-    assert 0 in seen or type == 22 or len(seen) > 1 or type in (18, 20)
+    assert 0 in seen and len(seen) > 1
