@@ -41,6 +41,12 @@ SPECIAL = {
     ("tracing", "xdp_get_buff_len"): "bpf_xdp_get_buff_len_trace_proto",
     ("perf_event", "perf_prog_read_value"): "bpf_perf_prog_read_value_proto",
     ("kprobe", "get_attach_cookie"): "bpf_get_attach_cookie_proto_trace",
+    ("tracepoint", "get_attach_cookie"): "bpf_get_attach_cookie_proto_trace",
+    ("perf_event", "get_attach_cookie"): "bpf_get_attach_cookie_proto_pe",
+    ("tracing", "get_attach_cookie"): "bpf_get_attach_cookie_proto_tracing",
+    **{(f"kprobe/trace_{what}_{form}", f"get_{helper}"): f"bpf_get_{helper}_proto_{what[0]}{suffix}"
+       for what in ("kprobe", "uprobe") for form in ("multi", "session")
+       for helper, suffix in (("func_ip", "probe_multi"), ("attach_cookie", "multi"))},
 }
 RENAMED = {"probe_read": "bpf_probe_read_compat_proto", "probe_read_str": "bpf_probe_read_compat_str_proto"}
 # In no kernel at hand: CONFIG_BPF_LIRC_MODE2 and CONFIG_BPF_KPROBE_OVERRIDE (drivers/media/rc/bpf-lirc.c,
@@ -123,8 +129,9 @@ def choose(facts: dict[str, Any], room: str, helper: str) -> str | None:
         return str(measured)
     if helper in RENAMED:
         return RENAMED[helper]
-    if (prog, helper) in SPECIAL:
-        return SPECIAL[prog, helper]
+    for key in ((room, helper), (prog, helper)):
+        if key in SPECIAL:
+            return SPECIAL[key]
     for suffix in TRACING.get(prog, ("",)):
         for name in (f"bpf_{helper}_proto{suffix}", f"bpf_{helper}{suffix}_proto"):
             if name in facts["protos"]:

@@ -439,6 +439,16 @@ VARIANTS: tuple[tuple[str, Row, tuple[str, ...]], ...] = (
         ("sleeps", "integer", ("btf_id:task_struct", "mem_wr", "size_or_zero", "anything")),
         ("syscall/",),
     ),
+    (
+        "get_func_ip",
+        ("", "integer", ("ctx",)),
+        (
+            "kprobe/trace_kprobe_multi",
+            "kprobe/trace_uprobe_multi",
+            "kprobe/trace_kprobe_session",
+            "kprobe/trace_uprobe_session",
+        ),
+    ),
     ("xdp_get_buff_len", ("", "integer", ("ctx",)), ("xdp/", "xdp/xdp_devmap", "xdp/xdp_cpumap")),
 )
 
