@@ -72,6 +72,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "DisposePipelineTuningOptions": (None, (_P,)),
     "PTOSetLoopVectorization": (None, (_P, ctypes.c_bool)),
     "PTOSetSLPVectorization": (None, (_P, ctypes.c_bool)),
+    "PTOSetLoopUnrolling": (None, (_P, ctypes.c_bool)),
     "CreatePassBuilder": (_P, (_P, _P)),
     "DisposePassBuilder": (None, (_P,)),
     "RunNewModulePassManager": (None, (_P, _P, _P)),
@@ -208,6 +209,8 @@ def _optimize(lib: Any, module: Any, machine: Any, level: int, vectorize: bool) 
     options = lib.LLVMPY_CreatePipelineTuningOptions()
     lib.LLVMPY_PTOSetLoopVectorization(options, vectorize)
     lib.LLVMPY_PTOSetSLPVectorization(options, vectorize)
+    # Unrolling costs a third of the compile time; only -O3 is asked for it.
+    lib.LLVMPY_PTOSetLoopUnrolling(options, level > 2)
     builder = lib.LLVMPY_CreatePassBuilder(machine, options)
     passes = lib.LLVMPY_buildPerModuleDefaultPipeline(builder, level)
     lib.LLVMPY_RunNewModulePassManager(passes, module, builder)
