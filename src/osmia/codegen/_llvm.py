@@ -188,9 +188,7 @@ def emit_native(ir: str, *, level: int = 2, vectorize: bool = True, what: str = 
         target = lib.LLVMPY_GetTargetFromTriple(triple, ctypes.byref(text.pointer))
         if not target:
             raise NotSupported(f"use LLVM: {text.take()}", feature=f"LLVM for {triple.decode()}")
-        machine = lib.LLVMPY_CreateTargetMachine(
-            target, triple, cpu, features, level, b"static", b"small", 0, 0, b""
-        )
+        machine = lib.LLVMPY_CreateTargetMachine(target, triple, cpu, features, level, b"static", b"small", 0, 0, b"")
         if level:
             _optimize(lib, module, machine, level, vectorize)
         if what == "ir":

@@ -50,7 +50,7 @@ def buffer_address(data: mmap.mmap | bytearray | memoryview) -> int:
 def low_memory(size: int) -> mmap.mmap | memoryview:
     """Zeroed memory below 4 GiB, `size` bytes rounded up to pages; VmError when there is none.
 
-    Where the kernel has no MAP_32BIT, addresses are tried one after the other and the memory lasts as long as the process.
+    Without MAP_32BIT, addresses are tried one after the other, and the memory lasts as long as the process.
     """
     if MACHINE == "x86_64":
         try:
@@ -101,7 +101,7 @@ class Executable:
 
 
 def _clear_cache(address: int, size: int) -> None:
-    """Instruction caches of arm64 do not see stores; __clear_cache is in libgcc, membarrier's SYNC_CORE does the rest."""
+    """Instruction caches of arm64 do not see stores; __clear_cache is in libgcc."""
     clear = CDLL("libgcc_s.so.1")["__clear_cache"]
     clear.argtypes = (c_void_p, c_void_p)
     clear(address, address + size)

@@ -93,7 +93,9 @@ class Code:
             if r.kind not in ("map", "map_value") or found is None:
                 if r.weak and found is None:
                     continue
-                raise VmError(f"load {spec.name}: {r.kind} {r.symbol!r} does not exist in user space", program=spec.name)
+                raise VmError(
+                    f"load {spec.name}: {r.kind} {r.symbol!r} does not exist in user space", program=spec.name
+                )
             slots[r.insn] = (found, r.addend if r.kind == "map_value" else -1)
         return cls(
             linked.insns,

@@ -46,9 +46,7 @@ def generate_ir(code: Code, *, checked: bool = False) -> tuple[str, list[tuple[s
     return writer.text(), writer.constants
 
 
-def _translate(
-    code: Code, checked: bool, level: int, cache: Cache | None
-) -> tuple[Image, tuple[tuple[str, int], ...]]:
+def _translate(code: Code, checked: bool, level: int, cache: Cache | None) -> tuple[Image, tuple[tuple[str, int], ...]]:
     key = b""
     if cache is not None:
         key = _key(code, checked, level)

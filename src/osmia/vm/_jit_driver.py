@@ -25,8 +25,8 @@ done:
 }
 
 ; plan: 0 entry, 1 state, 2 context, 3 packets, 4 offsets (u32), 5 lengths (u32), 6 count, 7 verdicts (u32 or null),
-; 8 histogram (u64 x 16), 9 template of the context, 10 its size, 11.. offsets in the context of data, data_end, data_meta
-; and len (at least 4096 where there is none), 15 fuel a packet, 16 bytes
+; 8 histogram (u64 x 16), 9 template of the context, 10 its size, 11 to 14 offsets in the context of data, data_end,
+; data_meta and len (at least 4096 where there is none), 15 fuel a packet
 define i64 @packets(i64 %address) nounwind {
   %plan = inttoptr i64 %address to ptr
   %fp = load ptr, ptr %plan

@@ -1,8 +1,8 @@
 """One function of a program as LLVM IR.
 
-Registers are stack slots that LLVM's mem2reg turns into values; within a basic block the current value is known here, so
-that most loads and stores of them are never written. r10 is an own `alloca` as long as the frame's address stays in the
-function; otherwise the frame lies on the machine's stack, where helpers find it.
+Registers are stack slots that LLVM's mem2reg turns into values; within a basic block the current value is known here,
+so that most loads and stores of them are never written. r10 is an own `alloca` as long as the frame's address stays in
+the function; otherwise the frame lies on the machine's stack, where helpers find it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def run_many(
 ) -> Verdicts:
     """Run the program on each packet; `offsets` and `lengths` (arrays of u32, "I") say where they lie in `packets`.
 
-    The context at `context` (0: made here) is set anew for each packet. Packets are changed in place by programs that do.
+    The context at `context` (0: made here) is set anew for each packet. What programs write to packets stays.
     """
     from ..syscalls._native import buffer_address
     from ._jit_driver import driver
@@ -64,26 +64,28 @@ def run_many(
         raise UsageError("run packets: they lie above 4 GiB", hint="allocate their memory with low=True")
     if any(map(int(packets.size).__lt__, map(int.__add__, starts, sizes))):
         raise UsageError("run packets: one of them runs over the end of the memory")
+    if not count:
+        return Verdicts(0, array("I"), (0,) * _BINS)
     own = None if context else machine.memory.allocate(len(layout.template), "context")
-    verdicts, histogram = array("I", bytes(4 * max(count, 1))), array("Q", bytes(8 * _BINS))
+    verdicts, histogram = array("I", bytes(4 * count)), array("Q", bytes(8 * _BINS))
     template = bytearray(layout.template)
     plan = array("Q", [
-        native.entry, native.state_address, own.base if own else context, packets.base, buffer_address(memoryview(starts)),
-        buffer_address(memoryview(sizes)), count, buffer_address(memoryview(verdicts)),
-        buffer_address(memoryview(histogram)), buffer_address(template), len(template),
+        native.entry, native.state_address, own.base if own else context, packets.base,
+        buffer_address(memoryview(starts)), buffer_address(memoryview(sizes)), count,
+        buffer_address(memoryview(verdicts)), buffer_address(memoryview(histogram)), buffer_address(template), len(template),
         *(at if at >= 0 else _NONE for at in (layout.data, layout.data_end, layout.data_meta, layout.length)),
         DEFAULT_FUEL,
     ])  # fmt: skip
     native._prepare(DEFAULT_FUEL, machine.stack_top)
     machine.depth += 1
     try:
-        done = driver().packets(buffer_address(memoryview(plan))) if count else 0
+        done = driver().packets(buffer_address(memoryview(plan)))
     finally:
         machine.depth -= 1
         if own is not None:
             machine.memory.free(own)
     native._raise_pending()
-    return Verdicts(done, verdicts[:count], tuple(histogram))
+    return Verdicts(done, verdicts, tuple(histogram))
 
 
 _SK_BUFF_TYPES = frozenset((1, 3, 4, 8, 14))  # socket_filter, sched_cls, sched_act, cgroup_skb, sk_skb

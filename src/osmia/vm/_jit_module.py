@@ -1,4 +1,4 @@
-"""Bytecode to LLVM IR: the module, what its functions share, and which constants the code wants from its state block."""
+"""Bytecode to LLVM IR: the module, what its functions share, and what the code wants from its state block."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class ModuleWriter:
             if cls in (op.ALU, op.ALU64) and i.opcode & op.OP_MASK == op.END:
                 continue  # its X bit means big-endian
             uses_source = cls in (op.ALU, op.ALU64, op.JMP, op.JMP32) and i.opcode & op.X
-            if i.src == 10 and (uses_source or cls == op.STX and not (mode == op.ATOMIC and i.imm == op.LOAD_ACQ)):
+            if i.src == 10 and (uses_source or (cls == op.STX and not (mode == op.ATOMIC and i.imm == op.LOAD_ACQ))):
                 return True
             if i.src == 10 and cls == op.LD and not i.is_wide:
                 return True
@@ -214,10 +214,9 @@ class ModuleWriter:
         bodies = [FunctionWriter(self, start, end).text() for start, end in self.functions.items()]
         out = [f"@{MEMORY_SYMBOL} = external dso_local global [0 x i8]"] if self.direct else []
         if self.checked:
-            names = {n.lower(): getattr(slot, n) for n in dir(slot) if n.isupper() and isinstance(getattr(slot, n), int)}
             check = _CHECK
-            for name, value in names.items():
-                check = check.replace("{" + name + "}", str(value))
+            for name, value in vars(slot).items():
+                check = check.replace("{" + name.lower() + "}", str(value)) if name.isupper() else check
             out.append(check)
         out += [*self.shared.values(), *bodies]
         out += [f"declare i{width} @llvm.bswap.i{width}(i{width})" for width in (16, 32, 64)]

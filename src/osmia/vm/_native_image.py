@@ -1,4 +1,4 @@
-"""Native code between compiler and processor: a relocatable object becomes an image, an image becomes executable memory.
+"""Native code between compiler and processor: an object becomes an image, an image becomes executable memory.
 
 An image is what the cache keeps. All that depends on where it is put is in its fixups.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MEMORY_SYMBOL = "osmia_memory"
 _EXTERNAL = frozenset(("memcpy", "memmove", "memset", "bcmp", "memcmp"))
 # A stub is what a branch can reach: it jumps to an address that stands behind it.
-_STUBS = {62: bytes.fromhex("ff2502000000" "9090"), 183: bytes.fromhex("50000058" "00021fd6")}
+_STUBS = {62: bytes.fromhex("ff25020000009090"), 183: bytes.fromhex("5000005800021fd6")}
 _STUB_SIZE = 16
 _ALIGN = 64
 _ARM = 183  # EM_AARCH64

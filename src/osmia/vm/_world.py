@@ -1,4 +1,4 @@
-"""What programs ask about the world around them: time, random numbers, the current task and CPU. All of it can be set."""
+"""What programs ask about the world: time, random numbers, the current task and CPU. All of it can be set."""
 
 from __future__ import annotations
 
