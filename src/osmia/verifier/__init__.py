@@ -1,3 +1,46 @@
-"""Would a kernel load this program? An abstract interpreter in the kernel's manner, with one profile per kernel version."""
+"""Would a kernel load this program? An abstract interpreter as the kernel's, with one profile per kernel version."""
 
 from __future__ import annotations
+
+from .._lazy import lazy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._explain import Explanation, Place, Step, explain
+    from ._profile import Profile, profile, versions
+    from ._reasons import reason
+    from ._types import LineInfo, MapInfo, Program, Subprogram, Verdict
+
+_LAZY = {
+    "Explanation": "_explain",
+    "Place": "_explain",
+    "Step": "_explain",
+    "explain": "_explain",
+    "Profile": "_profile",
+    "profile": "_profile",
+    "versions": "_profile",
+    "reason": "_reasons",
+    "LineInfo": "_types",
+    "MapInfo": "_types",
+    "Program": "_types",
+    "Subprogram": "_types",
+    "Verdict": "_types",
+}
+
+__all__ = [
+    "Explanation",
+    "LineInfo",
+    "MapInfo",
+    "Place",
+    "Profile",
+    "Program",
+    "Step",
+    "Subprogram",
+    "Verdict",
+    "explain",
+    "profile",
+    "reason",
+    "versions",
+]
+
+__getattr__ = lazy(__name__, _LAZY)

@@ -1,0 +1,248 @@
+"""A refusal for people: what failed, on which line, how the value got there, what to write instead."""
+
+from __future__ import annotations
+
+import re
+
+from .._data import Data
+from ..errors import IsaError
+from ..isa import PROG_TYPES, Instruction, format_instruction, helper_name, op, prog_type_name
+from ._reasons import reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._types import LineInfo, Program
+
+# Steps of the failing path that are shown: the last tests before the end.
+SHOWN_TESTS = 4
+_REGISTER = re.compile(r"\bR(\d+)\b")
+
+
+class Place(Data):
+    """One instruction: its slot, its text, and the source line it came from (`line` 0: not known)."""
+
+    insn: int
+    text: str = ""
+    file: str = ""
+    line: int = 0
+    source: str = ""
+
+
+class Step(Data):
+    """Something that happened on the way: where, and what it means for the failure."""
+
+    place: Place
+    note: str
+
+
+class Explanation(Data):
+    """`message` is the verifier's, `reason` says it in plain words, `remedy` what to write instead.
+
+    `steps` tell how the value got there, in the order they ran, and which tests the path went through.
+    """
+
+    message: str
+    reason: str
+    remedy: str
+    place: Place
+    steps: tuple[Step, ...] = ()
+
+    def render(self) -> str:
+        """Several lines: place, message, reason, the way there, the remedy."""
+        at = self.place
+        where = f"{at.file}:{at.line}" if at.line else f"instruction {at.insn}"
+        out = [f"{where}: ERROR: {self.reason or self.message}"]
+        if at.source:
+            out.append(f"    {at.source.strip()}")
+        if at.insn >= 0:
+            out.append(f"  verifier: {self.message}")
+            if at.text:
+                out.append(f"  instruction {at.insn}: {at.text}")
+        else:
+            out.append(f"  verifier: {self.message}")
+        if self.steps:
+            out.append("  how it came to this:")
+            out += [f"    {_where(s.place)}: {s.note}" for s in self.steps]
+        if self.remedy:
+            out.append(f"HINT: {self.remedy}")
+        return "\n".join(out)
+
+
+def _where(place: Place) -> str:
+    return f"line {place.line}, `{place.source.strip()}`" if place.line else f"{place.insn}: {place.text}"
+
+
+class _Source:
+    """Instructions with their places. Slots that are no instruction have no text."""
+
+    def __init__(self, program: Program) -> None:
+        code = program.insns
+        slots = (code[at : at + 8] for at in range(0, len(code) - 7, 8))
+        self.insns = [
+            Instruction(
+                s[0], s[1] & 15, s[1] >> 4, *(int.from_bytes(p, "little", signed=True) for p in (s[2:4], s[4:]))
+            )
+            for s in slots
+        ]
+        self.lines = sorted(program.lines, key=lambda line: line.insn)
+
+    def line(self, slot: int) -> LineInfo | None:
+        """The source line of a slot: the last that begins at it or before."""
+        found = None
+        for line in self.lines:
+            if line.insn > slot:
+                break
+            found = line
+        return found
+
+    def place(self, slot: int) -> Place:
+        """Where that is."""
+        line = self.line(slot) if slot >= 0 else None
+        text = self.text(slot)
+        if line is None:
+            return Place(insn=slot, text=text)
+        return Place(insn=slot, text=text, file=line.file, line=line.line, source=line.text)
+
+    def text(self, slot: int) -> str:
+        """The instruction as the kernel's log writes it."""
+        insn = self.insn(slot)
+        if insn is None:
+            return ""
+        try:
+            return format_instruction(insn, self.insn(slot + 1) if insn.is_wide else None)
+        except IsaError:
+            return f"({insn.opcode:02x}) no instruction"
+
+    def insn(self, slot: int) -> Instruction | None:
+        """The instruction in a slot; None outside of the program."""
+        return self.insns[slot] if 0 <= slot < len(self.insns) else None
+
+
+def explain(
+    program: Program,
+    message: str,
+    insn: int,
+    trace: Sequence[tuple[int, int]] = (),
+    origins: Sequence[int] = (),
+) -> Explanation:
+    """Explain a refusal. `trace` is the failing path as (slot, next slot); `origins[n]` is the slot that made rN."""
+    source = _Source(program)
+    text = message.strip().splitlines()[-1] if message.strip() else ""
+    plain, remedy = _special(program, text) or reason(text)
+    steps = _steps(source, text, insn, trace, origins)
+    return Explanation(message=text, reason=plain, remedy=remedy, place=source.place(insn), steps=steps)
+
+
+def _steps(
+    source: _Source, text: str, insn: int, trace: Sequence[tuple[int, int]], origins: Sequence[int]
+) -> tuple[Step, ...]:
+    found: dict[int, str] = {}
+    for word in ("alloc_insn=", "from insn ", "acquired at "):
+        for number in re.findall(word + r"(\d+)", text):
+            note = "a jump back to here closes the loop" if word == "from insn " else "acquired here"
+            found[int(number)] = note
+    registers = [int(n) for n in _REGISTER.findall(text)]
+    failing = source.insn(insn)
+    if failing is not None and failing.opcode & op.CLASS_MASK in (op.LDX, op.ST, op.STX):
+        registers.append(failing.src if failing.opcode & op.CLASS_MASK == op.LDX else failing.dst)
+    for n in dict.fromkeys(registers):
+        if n < len(origins) and 0 <= origins[n] < insn:
+            found.setdefault(origins[n], _origin_note(source, n, origins[n]))
+    steps = [(_order(trace, slot), Step(place=source.place(slot), note=note)) for slot, note in found.items()]
+    tests = []
+    for at, (slot, following) in enumerate(trace):
+        jump = source.insn(slot)
+        if jump is not None and _is_test(jump) and not _same_line(source, slot, insn):
+            taken = following != slot + 1
+            tests.append((at, Step(place=source.place(slot), note=_test_note(source, slot, taken))))
+    steps += tests[-SHOWN_TESTS:]
+    steps.sort(key=lambda pair: pair[0])
+    return tuple(step for _, step in steps)
+
+
+def _order(trace: Sequence[tuple[int, int]], slot: int) -> int:
+    """Where in the path the instruction ran last."""
+    return max((at for at, (ran, _) in enumerate(trace) if ran == slot), default=-1)
+
+
+def _same_line(source: _Source, a: int, b: int) -> bool:
+    first, second = source.line(a), source.line(b)
+    return first is not None and second is not None and (first.file, first.line) == (second.file, second.line)
+
+
+def _is_test(insn: Instruction) -> bool:
+    kind = insn.opcode & op.OP_MASK
+    return insn.opcode & op.CLASS_MASK in (op.JMP, op.JMP32) and kind not in (op.JA, op.CALL, op.EXIT)
+
+
+def _test_note(source: _Source, slot: int, taken: bool) -> str:
+    text = source.text(slot)
+    condition = text.removeprefix("if ").split(" goto")[0]
+    return f"{condition} {'holds' if taken else 'does not hold'} on this path"
+
+
+def _origin_note(source: _Source, register: int, slot: int) -> str:
+    insn = source.insn(slot)
+    name = f"R{register}"
+    if insn is None:
+        return f"{name} was set here"
+    cls = insn.opcode & op.CLASS_MASK
+    if cls == op.JMP and insn.opcode & op.OP_MASK == op.CALL and insn.src == 0:
+        helper = helper_name(insn.imm) or f"helper {insn.imm}"
+        if helper == "map_lookup_elem":
+            return f"{name} is what bpf_map_lookup_elem() returned: null where the map lacks the key"
+        return f"{name} is what bpf_{helper}() returned"
+    if cls == op.JMP and insn.opcode & op.OP_MASK == op.CALL:
+        return f"{name} is what the function returned"
+    if cls == op.LDX:
+        size = op.SIZE_BYTES[insn.opcode & op.SIZE_MASK]
+        return f"{name} was loaded from memory here: any number of {size} byte{'s' if size > 1 else ''}"
+    return f"{name} was set here: {source.text(slot)}"
+
+
+def _special(program: Program, text: str) -> tuple[str, str] | None:
+    """Messages whose remedy depends on the program."""
+    match = re.search(r"invalid access to packet, off=(-?\d+) size=(\d+)", text)
+    if match:
+        off, size = int(match[1]), int(match[2])
+        return (
+            f"packet bytes {off} to {off + size - 1} are used where it is not known that the packet is that long",
+            _packet_check(program, off + size),
+        )
+    match = re.search(r"(?:program of this type cannot use helper|unknown func) (bpf_\w+)#(\d+)", text)
+    if match:
+        return _helper_remedy(program, match[1], int(match[2]))
+    match = re.search(r"R(\d+) invalid mem access '(\w+?)_or_null'", text)
+    if match:
+        return (
+            f"R{match[1]} may be null here: nothing on this path compared it with null",
+            "test the pointer before its first use: `if (!value) return 0;`",
+        )
+    match = re.search(r"invalid access to map value, value_size=(\d+) off=(-?\d+) size=(\d+)", text)
+    if match:
+        value, off, size = (int(n) for n in match.groups())
+        return (
+            f"bytes {off} to {off + size - 1} of a map value of {value} bytes are used: out of bounds",
+            f"keep the offset at {value - size} or below: `if (i > {value - size}) return 0;` before the access",
+        )
+    return None
+
+
+def _packet_check(program: Program, least: int) -> str:
+    names = {number: name for name, number in PROG_TYPES.items()}
+    way_out = {"xdp": "return XDP_PASS;", "sched_cls": "return TC_ACT_OK;"}.get(
+        names.get(program.type, ""), "return 0;"
+    )
+    return f"compare with the end of the packet first: `if (data + {max(least, 1)} > data_end) {way_out}`"
+
+
+def _helper_remedy(program: Program, name: str, number: int) -> tuple[str, str]:
+    from ._prototypes import why_not
+
+    own = prog_type_name(program.type) or str(program.type)
+    others = sorted(kind for kind, n in PROG_TYPES.items() if not why_not(number, n))
+    shown = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
+    remedy = f"program types that may: {shown}" if shown else "use another helper"
+    return f"programs of type {own} may not call {name}()", remedy

@@ -1,0 +1,83 @@
+"""What the messages of verifiers mean, in plain words: the kernel's, of any version, and our own."""
+
+from __future__ import annotations
+
+import re
+
+# Pattern of the verifier's message -> what it means, what to do. First match wins; texts are those of 5.4 to 6.18.
+REASONS: tuple[tuple[str, str, str], ...] = (
+    (r"invalid access to map value, value_size=(\d+) off=(-?\d+) size=(\d+)",
+     "{3} bytes at offset {2} of a map value of {1} bytes are read or written: out of bounds",
+     "check the index against the size before the access"),
+    (r"invalid access to packet", "packet data is used without comparing it with data_end first",
+     "test `data + size > data_end` right before the access"),
+    (r"invalid access to memory, mem_size=(\d+) off=(-?\d+) size=(\d+)",
+     "{3} bytes at offset {2} of {1} bytes of memory are used: out of bounds", "check the index first"),
+    (r"invalid mem access '\w*_or_null'",
+     "a pointer that may be null is used", "compare it with null first"),
+    (r"invalid mem access '(?:inv|scalar)'", "a number is used as a pointer",
+     "read kernel or user memory with bpf_probe_read_kernel or bpf_probe_read_user"),
+    (r"R(\d+) !read_ok", "a value is read that was never set on this path", "set the variable on all paths"),
+    (r"invalid (?:indirect )?(?:read|access) from stack|invalid read from stack",
+     "stack memory is read that was not written, or outside of the 512 bytes", "set the whole buffer to zero first"),
+    (r"combined stack size of \d+ calls is (\d+)", "the stack of the call chain is {1} bytes, 512 are allowed",
+     "use smaller variables, or keep large data in a per-CPU map"),
+    (r"(?:write|invalid) .*stack .*off=", "the access lies outside of the stack's 512 bytes", "check the offset"),
+    (r"BPF program is too large\. Processed (\d+) insn|too many (?:insns|states)|"
+     r"The sequence of \d+ jumps is too complex",
+     "the program is too complex: the verifier gave up walking all its paths",
+     "use fewer branches, shorter loops or bpf_loop, or split the program"),
+    (r"infinite loop detected", "a loop has no end that the verifier can see",
+     "count with a variable that changes every turn and has a fixed limit"),
+    (r"back-edge from insn", "loops are not allowed here", "unroll the loop; bounded loops need Linux 5.3"),
+    # "unknown func bpf_name#N" (before 6.10) names a helper that the kernel has, for other program types
+    (r"program of this type cannot use helper ([\w#]+)|unknown func (bpf_\w+#\d+)",
+     "programs of this type may not call the helper {1}{2}", "use another probe type or another helper"),
+    (r"unknown func|invalid func", "this kernel has no such helper",
+     "a newer kernel is needed: osmia doctor lists what this one has"),
+    (r"cannot call GPL-restricted function from non-GPL compatible program", "the helper is for GPL programs only",
+     "declare the license GPL"),
+    (r"R(\d+) min value is negative",
+     "an index or size may be negative", "make it unsigned, or check that it is >= 0"),
+    (r"R(\d+) unbounded memory access|unbounded variable-offset|"
+     r"R(\d+) max value is outside of the allowed memory range",
+     "an index or size has no upper limit that the verifier can see", "limit it, with `if (i < N)` or a bit mask"),
+    (r"math between (\w+) pointer and|pointer arithmetic (?:on|with) (\w+)",
+     "arithmetic on a pointer that does not allow it", "compute the offset first, as a number, and check it"),
+    (r"R(\d+) type=(\S+) expected=(\S+)", "argument {1} of the helper is {2}, wanted is {3}",
+     "pass a pointer of the right kind"),
+    (r"Unreleased reference|reference leak", "something acquired is not released on every path",
+     "release it (put, submit, discard) on all paths, errors too"),
+    (r"At program exit the register R0 has|R0 has value",
+     "the return value is outside of what this program type may return",
+     "return 0, or a value that the type allows"),
+    (r"dereference of modified (\w+) ptr", "a context pointer is used after arithmetic on it",
+     "read the field directly from the context"),
+    (r"invalid bpf_context access off=(\d+) size=(\d+)",
+     "the context has no field of {2} bytes at offset {1} that a program may use here",
+     "use a field that this hook has"),
+    (r"unreachable insn|jump out of range|last insn is not an exit",
+     "the code has parts that are never reached or run off its end",
+     "this is a fault of the compiler: please report it"),
+    (r"misaligned (?:stack|value|packet|context) access", "the access is not aligned to its size",
+     "align the field, or read it byte by byte"),
+    (r"leaks addr|R\d leaks|pointer comparison prohibited", "a kernel address would leak to user space",
+     "run with CAP_PERFMON"),
+    (r"calling kernel function (\w+) is not allowed", "the kfunc {1} is not allowed for this program type",
+     "use another program type"),
+    (r"only read from bpf_array is supported|write into map forbidden", "the map is read-only", "write to another map"),
+    (r"sleepable|might sleep|only sleepable", "a sleeping function is called where sleeping is not allowed",
+     "mark the program sleepable (section suffix .s), where the hook allows it"),
+    (r"attach_btf_id|Attach_to|attach to", "the kernel cannot attach such a program to this function",
+     "see `osmia list` for what can be probed"),
+)  # fmt: skip
+
+
+def reason(text: str) -> tuple[str, str]:
+    """(plain words, remedy) for a verifier message; empty strings when it is not a known one."""
+    for pattern, plain, remedy in REASONS:
+        match = re.search(pattern, text)
+        if match:
+            found = (match.group(0), *(g or "" for g in match.groups()), *[""] * 4)
+            return plain.format(*found), remedy
+    return "", ""
