@@ -77,7 +77,7 @@ class Names:
         return {name for name, bit in self.flags.items() if value & bit}
 
     def arg(self, value: int, extra: int | str) -> str:
-        name = self.args[value & 255].removeprefix("PTR_TO_").lower().replace("const_size", "size")
+        name = self.args[value & 255].removeprefix("PTR_TO_").lower().replace("const_size", "size").replace("const_alloc", "alloc")
         on = self.on(value)
         if name == "mem":
             name += "_wr" if "MEM_WRITE" in on else "_rd"
