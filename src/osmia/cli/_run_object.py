@@ -80,7 +80,8 @@ def run(argv: Sequence[str]) -> int:
     return run_object(obj, options)
 
 
-def _read(path: str) -> Object:
+def read_object(path: str) -> Object:
+    """The object in a file; `UsageError` or `FormatError`, naming the file."""
     from ..objects import read_elf
 
     try:
@@ -100,7 +101,7 @@ def prepared(path: str, args: Parsed) -> Object:
     from ..kernel import possible_cpus
     from ..objects import derive_formats, set_variables
 
-    obj = _read(path)
+    obj = read_object(path)
     values = {}
     for text in args.texts("set"):
         name, equals, value = text.partition("=")
