@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from ._profile import Profile, profile, versions
     from ._reasons import reason
     from ._types import LineInfo, MapInfo, Program, Subprogram, Verdict
+    from ._verify import from_spec, verify
 
+# Imported on first use: the kernel's own refusals need the reasons alone.
 _LAZY = {
     "Explanation": "_explain",
     "Place": "_explain",
@@ -25,6 +27,8 @@ _LAZY = {
     "Program": "_types",
     "Subprogram": "_types",
     "Verdict": "_types",
+    "from_spec": "_verify",
+    "verify": "_verify",
 }
 
 __all__ = [
@@ -38,8 +42,10 @@ __all__ = [
     "Subprogram",
     "Verdict",
     "explain",
+    "from_spec",
     "profile",
     "reason",
+    "verify",
     "versions",
 ]
 
