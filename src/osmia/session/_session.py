@@ -181,6 +181,9 @@ class Session:
             self._deadline = time.monotonic() + self.duration
         if not self._links and not self._signal_programs:
             self._over = True  # begin and end alone: what they wrote is all there will be
+        follow = getattr(loaded, "follow", None)
+        if follow is not None:
+            follow(self._child.pid if self._child else self.pid)
         self.emit(ev.Attached(count))  # before the command can write anything
         if self._child:
             self._child.release()
@@ -273,6 +276,9 @@ class Session:
             "run.boot_time": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             "run.tai_offset": time.clock_gettime_ns(time.CLOCK_TAI) - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         }
+        own = getattr(self.target, "run_values", None)
+        if own is not None:
+            values.update(own())
         for name, where in obj.settings:
             if not name.startswith("run.") or name not in values:
                 continue
@@ -350,7 +356,8 @@ class Session:
 
     def _process_gone(self, ready: set[int]) -> bool:
         if self._child:
-            return self._child.poll()
+            # Not before its descriptor says so: waiting for a child takes the news that a tracer in this process needs.
+            return (self._child.fileno() in ready or self._child.fileno() < 0) and self._child.poll()
         if not self.pid:
             return False
         if self._pidfd >= 0:

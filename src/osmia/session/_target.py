@@ -54,7 +54,9 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Loaded(Protocol):
-        """May have `reader(ring) -> Reader` of its own."""
+        """May have `reader(ring) -> Reader` of its own, and `follow(pid)`, which is called when all is attached, before
+        the command (`pid`; 0: none) is let go.
+        """
 
         @property
         def programs(self) -> Mapping[str, LoadedProgram]: ...
@@ -65,4 +67,6 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Target(Protocol):
+        """May have `run_values() -> dict[str, int]`, in place of what the session writes for "run.NAME" settings."""
+
         def load(self, obj: Object) -> Loaded: ...
