@@ -132,6 +132,7 @@ class SkbContext(PacketContext):
         self.l2 = kind in ("sched_cls", "sched_act") if l2 is None else l2
         self.ifindex = ifindex
         self.mac = self.network = 0  # addresses of the headers
+        self.csum_level = -1  # CHECKSUM_UNNECESSARY from 0 on
         self.load_packet(packet)
 
     def load_packet(self, packet: bytes) -> None:
@@ -140,6 +141,7 @@ class SkbContext(PacketContext):
             raise UsageError(f"load a packet: {len(packet)} bytes are less than an Ethernet header")
         super().load(b"")
         self._put(packet)
+        self.csum_level = -1
         self.mac = self.data
         self.network = self.data + ETH_HLEN
         self["protocol"] = int.from_bytes(packet[12:14], "little")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._context_packet import ETH_HLEN, XDP_FRAME, PacketContext, XdpContext
+from ._context_packet import ETH_HLEN, XDP_FRAME, PacketContext, SkbContext, XdpContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ def _xdp(m: Machine) -> XdpContext:
         from ..errors import VmFault
 
         raise VmFault("call: a helper of XDP in a run whose packet is a socket buffer", kind="call")
+    return found
+
+
+def skb(m: Machine) -> SkbContext:
+    """The packet as a socket buffer; VmFault in a run of XDP."""
+    found = current(m)
+    if not isinstance(found, SkbContext):
+        from ..errors import VmFault
+
+        raise VmFault("call: a helper on socket buffers in a run of XDP", kind="call")
     return found
 
 

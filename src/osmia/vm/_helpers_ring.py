@@ -24,7 +24,8 @@ def ringbuf_reserve(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> 
     return ring.reserve(r2)
 
 
-def _finish(m: Machine, address: int, flags: int, discard: bool) -> int:
+def finish(m: Machine, address: int, flags: int, discard: bool) -> int:
+    """Submit or discard the record at `address`; VmFault when no ring buffer has one there."""
     for ring in m.maps:
         at = address - getattr(ring, "data_base", 0)
         if ring.type == 27 and 0 <= at < ring.size + 8:
@@ -36,11 +37,11 @@ def _finish(m: Machine, address: int, flags: int, discard: bool) -> int:
 
 
 def ringbuf_submit(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    return _finish(m, r1, r2, False)
+    return finish(m, r1, r2, False)
 
 
 def ringbuf_discard(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    return _finish(m, r1, r2, True)
+    return finish(m, r1, r2, True)
 
 
 def ringbuf_query(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:

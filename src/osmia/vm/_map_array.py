@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._machine import Machine
     from ._map_base import Shape
     from ._map_storage import Room
 
@@ -44,6 +45,16 @@ class ArrayMap(VmMap):
     def lookup_address(self, key: bytes, cpu: int = 0) -> int:
         index = self._index(key)
         return self.values_base + index * self.stride if index >= 0 else 0
+
+    def element_at(self, address: int, machine: Machine) -> tuple[int, int] | None:
+        from ._helpers_map import scratch
+
+        index = (address - self.values_base) // self.stride
+        if not 0 <= index < self.max_entries:
+            return None
+        key = scratch(machine, 8)
+        machine.write(key, index.to_bytes(4, "little"))
+        return key, self.values_base + index * self.stride
 
     def _check(self, index: int, flags: int) -> int:
         if flags & ~F_LOCK > EXIST or (flags & F_LOCK and self.shape.spin_lock < 0):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
+    from ._machine import Machine
     from ._map_storage import Guard, Storage
 
 # enum bpf_map_type
@@ -150,6 +151,10 @@ class VmMap:
     def places(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
         """(address of the key, address of the value) of each element, as bpf_for_each_map_elem meets them."""
         return iter(())
+
+    def element_at(self, address: int, machine: Machine) -> tuple[int, int] | None:
+        """(address of the key, address of the value) of the element in which `address` lies, or None."""
+        return None
 
     # ---- the commands of bpf(2) ---------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._machine import Machine
     from ._map_base import Shape
     from ._map_storage import Room
 
@@ -210,6 +211,13 @@ class HashMap(VmMap):
         for entry in self._entries():
             at = self.data_base + entry * self.stride
             yield at, at + more
+
+    def element_at(self, address: int, machine: Machine) -> tuple[int, int] | None:
+        entry = (address - self.data_base) // self.stride
+        if not 0 <= entry < self.capacity or not self._meta[4 * entry + _USED]:
+            return None
+        at = self.data_base + entry * self.stride
+        return at, at + self._value_at
 
     def _bad_flags(self, flags: int) -> bool:
         if self.lru or self.per_cpu:
