@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._machine import Machine
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
+_TAIL_CALL = 12
 
 
 class Code:
@@ -78,7 +79,7 @@ class Code:
         starts = self._scan(map_slots or {})
         self.starts = tuple(sorted(starts))
         self._check_flow()
-        for number in self.helpers:
+        for number in self.helpers - {_TAIL_CALL}:  # that one is an instruction to the engines
             machine.helper(number, name)
 
     @classmethod

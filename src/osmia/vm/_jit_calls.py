@@ -136,10 +136,11 @@ def _tail_call(w: FunctionWriter) -> None:
     w.line(f"br i1 {none}, label %{go_on}, label %{there}")
     w.begin(there)
     entry = w.let(f"inttoptr i64 {found} to ptr")
-    state = w.let(f"load ptr, ptr {w.state(slot.TAIL_STATE)}")
+    number = w.let(f"load i64, ptr {w.state(slot.TAIL_STATE)}")
+    state = w.let(f"inttoptr i64 {number} to ptr")
     result = w.let(f"call i64 {entry}(i64 {context}, i64 0, i64 0, i64 0, i64 0, ptr {state})")
     after = w.constant("tail_done", 0, "ptr")
-    w.let(f"call i64 {after}(i64 {state})")
+    w.let(f"call i64 {after}(i64 {number})")
     w.line(f"ret i64 {result}")
     w.begin(go_on)
 

@@ -82,14 +82,32 @@ class FunctionWriter(JumpsAndArithmetic):
 
     def check_pending(self) -> None:
         """After a call that may have raised."""
+        self.forget_regions()
         pending = self.let("load i64, ptr %s, align 8")
         self.unwind_if(self.let(f"icmp ne i64 {pending}, 0"))
 
-    def check_access(self, address: str, size: int | str, mode: int, at: int) -> None:
+    def check_access(self, address: str, size: int, mode: int, at: int) -> None:
         """Leave with a fault unless the bytes lie in a region. Mode: 1 write, 2 atomic (aligned), 3 both."""
+        if not self.checked:
+            return
+        slow, go_on = self.label(), self.label()
+        if mode < 2 and size <= 8:
+            base = self.let(f"load i64, ptr {self.state(slot.WRITE_BASE if mode else slot.READ_BASE)}")
+            limit = self.let(f"load i64, ptr {self.state(slot.WRITE_LIMIT if mode else slot.READ_LIMIT)}")
+            offset = self.let(f"sub i64 {address}, {base}")
+            inside = self.let(f"icmp ult i64 {offset}, {limit}")
+            self.line(f"br i1 {inside}, label %{go_on}, label %{slow}")
+            self.begin(slow)
+        ok = self.let(f"call i1 @search(i64 {address}, i64 {size}, i64 {mode}, i64 {at}, ptr %s)")
+        self.line(f"br i1 {ok}, label %{go_on}, label %unwind")
+        self.begin(go_on)
+        self.unwinds = True
+
+    def forget_regions(self) -> None:
+        """After a helper, which may have freed memory."""
         if self.checked:
-            ok = self.let(f"call i1 @check(i64 {address}, i64 {size}, i64 {mode}, i64 {at}, ptr %s)")
-            self.unwind_if(self.let(f"xor i1 {ok}, true"))
+            self.line(f"store i64 0, ptr {self.state(slot.READ_LIMIT)}")
+            self.line(f"store i64 0, ptr {self.state(slot.WRITE_LIMIT)}")
 
     def fail_if(self, condition: str, kind: str, at: int) -> None:
         """Leave with a fault of `kind` when `condition` holds (checked code only)."""
@@ -243,7 +261,8 @@ class FunctionWriter(JumpsAndArithmetic):
         if register == 10 and not self.on_stack:
             return self.let(f"getelementptr i8, ptr %frame, i64 {FRAME_SIZE + offset}")
         base = self.get(register)
-        if self.checked:
+        framed = register == 10 and -FRAME_SIZE <= offset <= -size and mode < 2
+        if self.checked and not framed:
             address = self.let(f"add i64 {base}, {offset}") if offset else base
             self.check_access(address, size, mode, at)
         return self.pointer(base, offset)

@@ -14,65 +14,22 @@ if TYPE_CHECKING:
 _TAIL_CALL = 12
 PARAMETERS = "i64 %a1, i64 %a2, i64 %a3, i64 %a4, i64 %a5, ptr %s"
 
+# The slow way of a checked access: search the regions (`Memory.native_table`), remember the one that was found.
 _CHECK = """
-define internal i1 @check(i64 %a, i64 %size, i64 %mode, i64 %insn, ptr %s) #1 {
-  %lb = getelementptr i64, ptr %s, i64 {last_base}
-  %le = getelementptr i64, ptr %s, i64 {last_end}
-  %lw = getelementptr i64, ptr %s, i64 {last_writable}
+define internal i1 @search(i64 %a, i64 %size, i64 %mode, i64 %insn, ptr %s) #2 {
   %w = and i64 %mode, 1
   %low = sub i64 %size, 1
   %odd = and i64 %a, %low
   %isodd = icmp ne i64 %odd, 0
   %atomic = icmp ugt i64 %mode, 1
   %bad = and i1 %isodd, %atomic
-  br i1 %bad, label %misaligned, label %quick
-quick:
-  %b0 = load i64, ptr %lb
-  %e0 = load i64, ptr %le
-  %w0 = load i64, ptr %lw
-  %o0 = sub i64 %a, %b0
-  %n0 = sub i64 %e0, %b0
-  %r0 = sub i64 %n0, %size
-  %c0 = icmp uge i64 %a, %b0
-  %c1 = icmp uge i64 %n0, %size
-  %c2 = icmp ule i64 %o0, %r0
-  %c3 = icmp uge i64 %w0, %w
-  %c4 = and i1 %c0, %c1
-  %c5 = and i1 %c2, %c3
-  %c6 = and i1 %c4, %c5
-  br i1 %c6, label %yes, label %slow
-slow:
-  %f = call i1 @search(i64 %a, i64 %size, i64 %w, ptr %s)
-  br i1 %f, label %yes, label %no
-yes:
-  ret i1 true
-no:
-  call void @fault(i64 %w, i64 %insn, i64 %a, i64 %size, ptr %s)
-  ret i1 false
-misaligned:
-  call void @fault(i64 5, i64 %insn, i64 %a, i64 %size, ptr %s)
-  ret i1 false
-}
-define internal void @fault(i64 %kind, i64 %insn, i64 %a, i64 %size, ptr %s) #2 {
-  %k = getelementptr i64, ptr %s, i64 {kind}
-  store i64 %kind, ptr %k
-  %i = getelementptr i64, ptr %s, i64 {insn}
-  store i64 %insn, ptr %i
-  %p = getelementptr i64, ptr %s, i64 {address}
-  store i64 %a, ptr %p
-  %z = getelementptr i64, ptr %s, i64 {size}
-  store i64 %size, ptr %z
-  store i64 {fault}, ptr %s
-  ret void
-}
-define internal i1 @search(i64 %a, i64 %size, i64 %w, ptr %s) #2 {
   %tp = getelementptr i64, ptr %s, i64 {table}
   %t = load ptr, ptr %tp
   %n = load i64, ptr %t
   br label %loop
 loop:
-  %lo = phi i64 [ 0, %0 ], [ %lo2, %next ]
-  %hi = phi i64 [ %n, %0 ], [ %hi2, %next ]
+  %lo = phi i64 [ 0, %0 ], [ %lo2, %body ]
+  %hi = phi i64 [ %n, %0 ], [ %hi2, %body ]
   %go = icmp ult i64 %lo, %hi
   br i1 %go, label %body, label %done
 body:
@@ -84,8 +41,6 @@ body:
   %rb = load i64, ptr %rp
   %le = icmp ule i64 %rb, %a
   %up = add i64 %mid, 1
-  br label %next
-next:
   %lo2 = select i1 %le, i64 %up, i64 %lo
   %hi2 = select i1 %le, i64 %hi, i64 %mid
   br label %loop
@@ -112,15 +67,37 @@ row:
   %c5 = and i1 %c3, %c4
   br i1 %c5, label %found, label %no
 found:
-  %lb = getelementptr i64, ptr %s, i64 {last_base}
+  br i1 %bad, label %misaligned, label %remember
+remember:
+  %large = icmp ugt i64 %len, 7
+  %l7 = sub i64 %len, 7
+  %limit = select i1 %large, i64 %l7, i64 0
+  %at = shl i64 %w, 1
+  %sb = add i64 %at, {read_base}
+  %lb = getelementptr i64, ptr %s, i64 %sb
   store i64 %b, ptr %lb
-  %lle = getelementptr i64, ptr %s, i64 {last_end}
-  store i64 %e, ptr %lle
-  %lw = getelementptr i64, ptr %s, i64 {last_writable}
-  store i64 %wr, ptr %lw
+  %sl = add i64 %at, {read_limit}
+  %ll = getelementptr i64, ptr %s, i64 %sl
+  store i64 %limit, ptr %ll
   ret i1 true
 no:
+  call void @fault(i64 %w, i64 %insn, i64 %a, i64 %size, ptr %s)
   ret i1 false
+misaligned:
+  call void @fault(i64 5, i64 %insn, i64 %a, i64 %size, ptr %s)
+  ret i1 false
+}
+define internal void @fault(i64 %kind, i64 %insn, i64 %a, i64 %size, ptr %s) #2 {
+  %k = getelementptr i64, ptr %s, i64 {kind}
+  store i64 %kind, ptr %k
+  %i = getelementptr i64, ptr %s, i64 {insn}
+  store i64 %insn, ptr %i
+  %p = getelementptr i64, ptr %s, i64 {address}
+  store i64 %a, ptr %p
+  %z = getelementptr i64, ptr %s, i64 {size}
+  store i64 %size, ptr %z
+  store i64 {fault}, ptr %s
+  ret void
 }
 """
 
@@ -141,7 +118,7 @@ class ModuleWriter:
         self.shared: dict[str, str] = {}  # helper functions of the module, by name
         ends = (*code.starts[1:], len(code.slots))
         self.functions = dict(zip(code.starts, ends))
-        self.escapes = {s: checked or self._frame_escapes(s, e) for s, e in self.functions.items()}
+        self.escapes = {s: self._frame_escapes(s, e) for s, e in self.functions.items()}
         calls = {s: self._callees(s, e) for s, e in self.functions.items()}
         self.needs_stack = self._closure({s for s in self.functions if self.escapes[s]}, calls)
         self.unwinds = self._closure({s for s, e in self.functions.items() if self._may_unwind(s, e)}, calls)
@@ -221,7 +198,6 @@ class ModuleWriter:
         out += [*self.shared.values(), *bodies]
         out += [f"declare i{width} @llvm.bswap.i{width}(i{width})" for width in (16, 32, 64)]
         out.append("attributes #0 = { nounwind }")
-        out.append("attributes #1 = { nounwind alwaysinline }")
         out.append("attributes #2 = { nounwind noinline cold }")
         out.append('!0 = !{}\n!1 = !{!"branch_weights", i32 1, i32 2000}')
         return "\n".join(out) + "\n"

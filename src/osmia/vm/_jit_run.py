@@ -186,7 +186,7 @@ class Native:
         state[slot.CLOCK] = self._clock_address() if world.is_live else 0
         if self.checked:
             state[slot.TABLE] = machine.memory.native_table()
-            state[slot.LAST_BASE] = state[slot.LAST_END] = 0
+            state[slot.READ_LIMIT] = state[slot.WRITE_LIMIT] = 0
         machine.functions.update(self._callbacks)
 
     def _clock_address(self) -> int:

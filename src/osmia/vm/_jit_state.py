@@ -10,6 +10,6 @@ FUEL, DEPTH, TABLE, STACK = range(5, 9)
 # What trivial helpers give; refreshed before each run.
 CPU, PID_TGID, UID_GID, CLOCK = range(9, 13)
 TAIL_STATE = 13
-# The region that the last checked access was in.
-LAST_BASE, LAST_END, LAST_WRITABLE = range(14, 17)
+# Where checked code found the last bytes it read and wrote: the base of a region, and its size less 7 (0: nowhere).
+READ_BASE, READ_LIMIT, WRITE_BASE, WRITE_LIMIT = range(14, 18)
 CONSTANTS = 20
