@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from ._glob import matcher
     from ._list import list_probes, list_rows, row_args, row_name, similar_probes
     from ._names import closest
+    from ._static import StaticTracepoints, traced_syscalls
     from ._syscalls import syscall_names
 
 _LAZY = {
     "Arg": "_args",
+    "StaticTracepoints": "_static",
     "closest": "_names",
     "describe_args": "_args",
     "list_probes": "_list",
@@ -30,6 +32,7 @@ _LAZY = {
     "row_name": "_list",
     "similar_probes": "_list",
     "syscall_names": "_syscalls",
+    "traced_syscalls": "_static",
 }
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "Location",
     "Match",
     "ProbeSpec",
+    "StaticTracepoints",
     "TracepointField",
     "TracepointFormat",
     "attach_multi",
@@ -53,6 +57,7 @@ __all__ = [
     "row_name",
     "similar_probes",
     "syscall_names",
+    "traced_syscalls",
 ]
 
 __getattr__ = lazy(__name__, _LAZY)

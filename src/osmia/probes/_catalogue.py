@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..btf import Btf
+    from ._static import StaticTracepoints
     from ._user import UserFile
 
 KIND_STRUCT, KIND_TYPEDEF = 4, 8  # BTF_KIND_* of linux/btf.h
@@ -41,6 +42,7 @@ class Catalogue:
     mean what that process has mapped, by paths of its mount namespace. `unsafe` allows probes outside of functions.
     `traceable` is a file that lists the functions of the kernel, in the format of available_filter_functions.
     `debug_dirs` are searched for debug files first (see `osmia.elf.find_debug_file`).
+    With `static`, tracepoints come from a table of our own first: no privilege is needed.
     A context manager: it keeps ELF files mapped until `close`.
     """
 
@@ -54,9 +56,14 @@ class Catalogue:
         unsafe: bool = False,
         traceable: str = "",
         debug_dirs: tuple[str, ...] = (),
+        static: bool = False,
     ) -> None:
         self.btf = btf
-        self.tracefs = Tracefs(tracefs)
+        self.tracefs: Tracefs | StaticTracepoints = Tracefs(tracefs)
+        if static:
+            from ._static import StaticTracepoints
+
+            self.tracefs = StaticTracepoints(self.tracefs)
         self.functions = KernelFunctions(btf, self.tracefs.path, kallsyms, traceable=traceable)
         self.pid = pid
         self.unsafe = unsafe

@@ -46,7 +46,9 @@ class Compilation:
         kernel: tuple[int, int] | None = None,
         traceable: str = "",
         debug_dirs: Sequence[str] = (),
+        target: str = "kernel",
     ) -> None:
+        self.target = target
         self.sources = [Source(name, script)]
         self.includes = tuple(includes)
         self.warning_level = warning_level
@@ -61,7 +63,7 @@ class Compilation:
         self.debug_files: list[str] = []  # separate files whose debug information was used
         self.debug = tuple(debug)
         self.portable = portable
-        self.kernel = kernel or (PORTABLE_SINCE if portable else None)
+        self.kernel = kernel or (PORTABLE_SINCE if portable else VM_FEATURES if target == "vm" else None)
         self.traceable = traceable
         self._btf_path = btf
         self._btf: Btf | None = None
@@ -148,6 +150,7 @@ class Compilation:
             )
         lazy: Btf | None = _LazyBtf(self) if self.have_btf else None  # type: ignore[assignment]
         places: dict[str, Any] = {"traceable": self.traceable, "debug_dirs": self.debug_dirs}
+        places["static"] = self.target == "vm"
         with Catalogue(lazy, pid=self.pid, unsafe=self.unsafe, **places) as catalogue:
             environment = Environment(
                 self.sources,
@@ -186,7 +189,7 @@ class Compilation:
         options = Options(
             features,
             portable=self.portable,
-            pid_namespace=None if self.portable else _pid_namespace(),
+            pid_namespace=None if self.portable or self.target == "vm" else _pid_namespace(),
             user_address=self._user_address,
             optimize=self.optimize,
             helper_errors=self.warning_level > 1,
@@ -231,6 +234,7 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
     `probe_filter` a regular expression that keeps only the probes it finds; `traceable` a file that
     lists the functions of the kernel; `debug_dirs` are searched for debug files first.
     Warnings are in the object's settings, as "warning.N".
+    With `target` "vm" no privilege is needed: tracepoints are described by a table where tracefs is closed.
     `portable` makes an object for other machines: offsets of kernel types become CO-RE relocations, and nothing newer
     than `kernel` (major, minor; 6.1 unless told) is used.
     Raises SourceError with all errors of the script.
@@ -246,13 +250,18 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
 
 # The oldest kernel that an object for several kernels is made for, unless told: the first with all that scripts need.
 PORTABLE_SINCE = (6, 1)
+# What the user-space target can do, whatever kernel it runs on.
+VM_FEATURES = (6, 18)
 MOST_CPUS = 8192  # NR_CPUS of distributions
 
 
 def _possible_cpus() -> int:
     """How many copies a per-CPU value has."""
-    with open("/sys/devices/system/cpu/possible") as f:
-        last = f.read().strip().split(",")[-1]
+    try:
+        with open("/sys/devices/system/cpu/possible") as f:
+            last = f.read().strip().split(",")[-1]
+    except OSError:
+        return os.cpu_count() or 1  # a container without sysfs, which has no kernel target either
     return int(last.split("-")[-1]) + 1
 
 
