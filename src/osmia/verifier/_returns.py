@@ -1,49 +1,72 @@
-"""What a program may return: check_return_code in kernel/bpf/verifier.c, by program type and attach type."""
+"""What a program may return (kernel: check_return_code)."""
 
 from __future__ import annotations
 
-from ..isa._tables import attach_type_name, prog_type_name
+from ._env import EACCES, EINVAL
+from ._precision import mark_precise
+from ._scalar import S64_MAX, S64_MIN
+from ._state import SCALAR, Reg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._profile import Profile
+    from ._env import Env
 
-    Range = tuple[int, int]
-
-_BOOL = (0, 1)
-# Types whose result has a range whatever the attach type.
-_BY_TYPE: dict[str, Range] = {
-    "cgroup_skb": _BOOL, "cgroup_sock": _BOOL, "sock_ops": _BOOL, "cgroup_device": _BOOL, "cgroup_sysctl": _BOOL,
-    "cgroup_sockopt": _BOOL, "cgroup_sock_addr": _BOOL, "sk_lookup": _BOOL, "netfilter": _BOOL,
-}  # fmt: skip
-_ALWAYS_ONE = ("recvmsg", "getpeername", "getsockname")
-_BY_ATTACH: dict[str, Range] = {
-    "cgroup_inet4_bind": (0, 3), "cgroup_inet6_bind": (0, 3), "cgroup_inet_egress": (0, 3),
-    "trace_fentry": (0, 0), "trace_fexit": (0, 0), "trace_iter": _BOOL, "trace_kprobe_session": _BOOL,
-    "trace_uprobe_session": _BOOL,
-}  # fmt: skip
+# BPF_PROG_TYPE_*: cgroup_skb, cgroup_sock, sock_ops, cgroup_device, cgroup_sysctl, cgroup_sockopt, sk_lookup, netfilter
+_YES_OR_NO = frozenset((8, 9, 13, 15, 23, 25, 30, 32))
+_CGROUP_SKB, _SOCK_ADDR, _TRACING, _KPROBE = 8, 18, 26, 2
+_EGRESS, _INET4_BIND, _INET6_BIND = 1, 8, 9
+# Attach types: recvmsg, getpeername, getsockname (also of unix sockets) always let the call go on.
+_ALWAYS_ONE = frozenset((19, 20, 29, 30, 31, 32, 51, 52, 53))
+_FENTRY, _FEXIT, _ITER, _KPROBE_SESSION = 24, 25, 28, 56
 
 
-def return_range(prog_type: int, attach_type: int = 0, profile: Profile | None = None) -> Range | None:
-    """Smallest and largest value of r0 at the end; None if every value will do.
+def result_range(prog: int, attach: int) -> tuple[int, int] | None:
+    """The range r0 must lie in at exit, or None."""
+    if prog == _CGROUP_SKB and attach == _EGRESS:
+        return 0, 3
+    if prog in _YES_OR_NO:
+        return 0, 1
+    if prog == _SOCK_ADDR:
+        if attach in _ALWAYS_ONE:
+            return 1, 1
+        return (0, 3) if attach in (_INET4_BIND, _INET6_BIND) else (0, 1)
+    if prog == _TRACING:
+        if attach in (_FENTRY, _FEXIT):
+            return 0, 0
+        return (0, 1) if attach == _ITER else None
+    if prog == _KPROBE and attach == _KPROBE_SESSION:
+        return 0, 1
+    return None
 
-    BPF LSM and struct_ops are not here: what they may return is their hook's matter.
-    """
-    prog = prog_type_name(prog_type) or ""
-    attach = attach_type_name(attach_type) or ""
-    if prog == "cgroup_sock_addr":
-        if attach.endswith(_ALWAYS_ONE):
-            return (1, 1)
-        # 772412176fb9: bind may ask to keep CAP_NET_BIND_SERVICE from being checked.
-        if attach in _BY_ATTACH:
-            return _BY_ATTACH[attach] if profile is None or profile.version >= (5, 12) else _BOOL
-        return _BOOL
-    if prog == "cgroup_skb":
-        # 5cf1e9145630: congestion notification
-        late = profile is None or profile.version >= (5, 3)
-        return (0, 3) if attach == "cgroup_inet_egress" and late else _BOOL
-    if prog == "tracing":
-        return _BY_ATTACH.get(attach)
-    if prog == "kprobe":
-        return _BY_ATTACH.get(attach) if attach.endswith("_session") else None
-    return _BY_TYPE.get(prog)
+
+def check_exit(env: Env) -> None:
+    """Judge r0 where the program ends."""
+    result = env.source(0)
+    if not env.privileged and result.kind != SCALAR:
+        env.refuse("R0 leaks addr as return value", EACCES)
+    if env.subprog:
+        if result.kind != SCALAR:
+            env.refuse(f"At subprogram exit the register R0 is not a scalar value ({result.name})")
+        return
+    wanted = result_range(env.program.type, env.program.attach_type)
+    if wanted is None:
+        return
+    if result.kind != SCALAR:
+        env.refuse(f"At program exit the register R0 is not a known value ({result.name})")
+    mark_precise(env, 0)
+    low, high = wanted
+    if not (low <= result.var.smin and result.var.smax <= high):
+        refuse_range(env, result, low, high, "At program exit the register")
+
+
+def refuse_range(env: Env, result: Reg, low: int, high: int, where: str) -> None:
+    """r0 is known to be, or may be, beside the range."""
+    var = result.var
+    text = ""
+    if var.smin > S64_MIN:
+        text += f" smin={var.smin}"
+    if var.smax < S64_MAX:
+        text += f" smax={var.smax}"
+    if not text:
+        text = " unknown scalar value"
+    env.refuse(f"{where} R0 has{text} should have been in [{low}, {high}]", EINVAL)

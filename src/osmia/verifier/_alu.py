@@ -1,0 +1,202 @@
+"""Moves and arithmetic: the handlers of classes ALU and ALU64."""
+
+from __future__ import annotations
+
+from ..isa import op
+from ._pointer import with_pointers
+from ._scalar import UNKNOWN, const
+from ._scalar_alu import alu, endian, mov32, movsx, neg
+from ._state import ARENA, SCALAR, Reg, unknown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..isa import Instruction
+    from ._env import Env
+
+S32_MAX = (1 << 31) - 1
+U32 = (1 << 32) - 1
+_CONVERSIONS = {op.ALU | op.END: "le", op.ALU | op.END | op.X: "be", op.ALU64 | op.END: "swap"}
+
+
+def with_id(env: Env, number: int) -> Reg:
+    """The register about to be copied, with an identity so that what is learnt of one holds for the other."""
+    reg = env.regs[number]
+    if reg.kind != SCALAR or not reg.var.mask:
+        return reg
+    if reg.linked:
+        reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
+        env.regs[number] = reg
+    elif not reg.id:
+        reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
+        env.regs[number] = reg
+    return reg
+
+
+def move_imm(env: Env, insn: Instruction, at: int) -> int:
+    """`dst = imm`."""
+    if insn.dst == 10:
+        env.target(10)
+    value = insn.imm if insn.opcode & op.CLASS_MASK == op.ALU64 else insn.imm & U32
+    env.regs[insn.dst] = Reg(SCALAR, const(value), at)
+    return at + 1
+
+
+def move(env: Env, insn: Instruction, at: int) -> int:
+    """`dst = src`, 64 bits wide, perhaps sign-extended."""
+    src = env.source(insn.src)
+    if insn.dst == 10:
+        env.target(10)
+    off = insn.off
+    regs = env.regs
+    if not off:
+        regs[insn.dst] = with_id(env, insn.src)
+    elif off == op.ADDR_SPACE_CAST:
+        regs[insn.dst] = Reg(ARENA, UNKNOWN, at) if insn.imm == 1 else unknown(at)
+    elif src.kind != SCALAR:
+        regs[insn.dst] = unknown(at)
+    else:
+        regs[insn.dst] = _extended(env, insn, at, True)
+    return at + 1
+
+
+def _extended(env: Env, insn: Instruction, at: int, wide: bool) -> Reg:
+    src = env.regs[insn.src]
+    unchanged = src.var.umax < 1 << insn.off - 1
+    if unchanged:
+        src = with_id(env, insn.src)
+    new = Reg(SCALAR, movsx(src.var, insn.off, wide), at)
+    if unchanged:
+        new.id = src.id
+        new.off = src.off
+        new.linked = src.linked
+    return new
+
+
+def move32(env: Env, insn: Instruction, at: int) -> int:
+    """`wdst = wsrc`, perhaps sign-extended."""
+    src = env.source(insn.src)
+    if insn.dst == 10:
+        env.target(10)
+    if src.kind != SCALAR:
+        env.regs[insn.dst] = Reg(SCALAR, mov32(UNKNOWN), at)
+    elif insn.off:
+        env.regs[insn.dst] = _extended(env, insn, at, False)
+    elif src.var.umax <= U32:
+        env.regs[insn.dst] = with_id(env, insn.src)
+    else:
+        env.regs[insn.dst] = Reg(SCALAR, mov32(src.var), at)
+    return at + 1
+
+
+def negate(env: Env, insn: Instruction, at: int) -> int:
+    """`dst = -dst`."""
+    reg = env.source(insn.dst)
+    if insn.dst == 10:
+        env.target(10)
+    wide = insn.opcode & op.CLASS_MASK == op.ALU64
+    env.regs[insn.dst] = Reg(SCALAR, neg(reg.var if reg.kind == SCALAR else UNKNOWN, wide), at)
+    return at + 1
+
+
+def convert(env: Env, insn: Instruction, at: int) -> int:
+    """Byte order."""
+    reg = env.source(insn.dst)
+    if insn.dst == 10:
+        env.target(10)
+    var = reg.var if reg.kind == SCALAR else UNKNOWN
+    env.regs[insn.dst] = Reg(SCALAR, endian(var, _CONVERSIONS[insn.opcode], insn.imm), at)
+    return at + 1
+
+
+def binary_imm(env: Env, insn: Instruction, at: int) -> int:
+    """`dst operation= imm`."""
+    dst = env.source(insn.dst)
+    if insn.dst == 10:
+        env.target(10)
+    opcode = insn.opcode
+    wide = opcode & op.CLASS_MASK == op.ALU64
+    by = const(insn.imm if wide else insn.imm & U32)
+    if dst.kind != SCALAR:
+        env.regs[insn.dst] = with_pointers(env, insn, dst, Reg(SCALAR, by, at))
+        return at + 1
+    kind = opcode & op.OP_MASK
+    new = Reg(SCALAR, alu(kind, dst.var, by, wide), at)
+    if dst.id and kind == op.ADD and wide and not dst.linked and 0 <= insn.imm <= S32_MAX:
+        new.id = dst.id
+        new.off = insn.imm
+        new.linked = True
+    env.regs[insn.dst] = new
+    return at + 1
+
+
+def binary(env: Env, insn: Instruction, at: int) -> int:
+    """`dst operation= src`."""
+    src = env.source(insn.src)
+    dst = env.source(insn.dst)
+    if insn.dst == 10:
+        env.target(10)
+    if dst.kind != SCALAR or src.kind != SCALAR:
+        env.regs[insn.dst] = with_pointers(env, insn, dst, src)
+        return at + 1
+    opcode = insn.opcode
+    kind = opcode & op.OP_MASK
+    wide = opcode & op.CLASS_MASK == op.ALU64
+    new = Reg(SCALAR, alu(kind, dst.var, src.var, wide), at)
+    by = src.var
+    if dst.id and kind == op.ADD and wide and not dst.linked and not by.mask and by.value <= S32_MAX:
+        new.id = dst.id
+        new.off = by.value
+        new.linked = True
+    env.regs[insn.dst] = new
+    return at + 1
+
+
+def check_fields(env: Env, insn: Instruction) -> None:
+    """Fields an instruction does not use are zero; constants are in range (kernel: check_alu_op)."""
+    opcode = insn.opcode
+    kind = opcode & op.OP_MASK
+    by_register = opcode & op.X
+    wide = opcode & op.CLASS_MASK == op.ALU64
+    if kind == op.NEG:
+        if insn.src or insn.off or insn.imm or by_register:
+            env.refuse("BPF_NEG uses reserved fields")
+    elif kind == op.END:
+        if insn.src or insn.off or insn.imm not in (16, 32, 64) or (wide and by_register):
+            env.refuse("BPF_END uses reserved fields")
+    elif kind == op.MOV:
+        _check_move(env, insn, wide)
+    else:
+        signed_ok = kind in (op.DIV, op.MOD)
+        unused = insn.imm if by_register else insn.src
+        if unused or insn.off not in (0, 1) or (insn.off == 1 and not signed_ok):
+            env.refuse("BPF_ALU uses reserved fields")
+        _read(env, insn)
+        if by_register:
+            return
+        if signed_ok and insn.imm == 0:
+            env.refuse("div by zero")
+        if kind in (op.LSH, op.RSH, op.ARSH) and not 0 <= insn.imm < (64 if wide else 32):
+            env.refuse(f"invalid shift {insn.imm}")
+
+
+def _read(env: Env, insn: Instruction) -> None:
+    if insn.opcode & op.X:
+        env.source(insn.src)
+    env.source(insn.dst)
+
+
+def _check_move(env: Env, insn: Instruction, wide: bool) -> None:
+    off, imm = insn.off, insn.imm
+    if not insn.opcode & op.X:
+        if insn.src or off:
+            env.refuse("BPF_MOV uses reserved fields")
+    elif wide and off == op.ADDR_SPACE_CAST:
+        if imm not in (1, 1 << 16):
+            env.refuse("addr_space_cast insn can only convert between address space 1 and 0")
+        if not any(m.type == ARENA_MAP for m in env.program.maps):
+            env.refuse("addr_space_cast insn can only be used in a program that has an associated arena")
+    elif off not in ((0, 8, 16, 32) if wide else (0, 8, 16)) or imm:
+        env.refuse("BPF_MOV uses reserved fields")
+
+
+ARENA_MAP = 33

@@ -1,0 +1,187 @@
+"""The whole of a verification: structure, walk, stack; and programs of objects made ready for it."""
+
+from __future__ import annotations
+
+from ..isa import op
+from . import _structure, _subprog, _walk
+from ._call import argument_count
+from ._env import EINVAL, Env
+from ._log import Log
+from ._profile import profile as choose_profile
+from ._prototypes import any_proto
+from ._state import CTX, STACK, History, Reg
+from ._structure import Code
+from ._types import Program, Refused, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..isa import Instruction
+    from ..objects import Object, ProgramSpec
+    from ._profile import Profile
+    from ._state import State
+    from ._types import MapInfo
+
+E2BIG = 7
+ARRAY, PERCPU_ARRAY, ARENA = 2, 6, 33
+TRACE_LIMIT = 10_000
+ASYNC_CALLBACK = "timer_set_callback"
+
+
+def verify(program: Program, profile: Profile | None = None, *, level: int = 0, privileged: bool = True) -> Verdict:
+    """What a kernel of that profile (None: the newest) says of the program.
+
+    `level` 1 makes a log of every instruction walked. Never raises for a bad program: the verdict tells.
+    """
+    chosen = profile or choose_profile(None)
+    privileged = privileged and chosen.privileged
+    log = Log(level, program)
+    env: Env | None = None
+    try:
+        code = Code(_structure.read(program.insns))
+        env = Env(program, code, chosen, log, privileged)
+        _structure_checks(env)
+        _walk_all(env)
+        depths = _subprog.check_stack(env)
+    except Refused as e:
+        return _refusal(e, env, log)
+    _closing(env, log)
+    return Verdict(True, log=log.text(), processed=env.processed, stack_depths=depths)
+
+
+def _structure_checks(env: Env) -> None:
+    code, program, profile = env.code, env.program, env.profile
+    if len(code.insns) > profile.insn_limit:
+        raise Refused(f"program of {len(code.insns)} instructions: at most {profile.insn_limit}", 0, E2BIG)
+    _structure.find_functions(code, program)
+    env.depths = [0] * len(code.start)
+    if len(code.start) > 1 and not profile.has("bpf_calls"):
+        raise Refused("function calls to other bpf functions are allowed since 4.16", 0)
+    _structure.check_functions(code)
+    if not program.btf:
+        _check_abnormal_returns(code)
+    _structure.check_loads(code, _map_check(program))
+    _structure.walk_graph(code, _callback_kind(program), loops=profile.bounded_loops)
+    _structure.find_live_registers(code, lambda insn: argument_count(env, insn))
+    env.globals = {code.subprog_at[s.start] for s in program.subprograms if s.is_global and s.start}
+
+
+def _check_abnormal_returns(code: Code) -> None:
+    for n in range(1, len(code.start)):
+        for at in range(code.start[n], code.end[n]):
+            insn = code.insns[at]
+            if insn.opcode & op.CLASS_MASK == op.LD and insn.opcode & op.MODE_MASK in (op.ABS, op.IND):
+                raise Refused("LD_ABS is not allowed in subprogs without BTF", at)
+        if code.has_tail_call[n]:
+            raise Refused("tail_call is not allowed in subprogs without BTF", code.start[n])
+
+
+def _map_check(program: Program) -> Callable[[Instruction, Instruction, int], None]:
+    def check(insn: Instruction, second: Instruction, at: int) -> None:
+        src = insn.src
+        if src == op.PSEUDO_BTF_ID or src == op.PSEUDO_FUNC:
+            return
+        by_value = src in (op.PSEUDO_MAP_VALUE, op.PSEUDO_MAP_IDX_VALUE)
+        if src > op.PSEUDO_MAP_IDX_VALUE or (not by_value and second.imm):
+            raise Refused("unrecognized bpf_ld_imm64 insn", at)
+        if not 0 <= insn.imm < len(program.maps):
+            raise Refused(f"fd {insn.imm} is not pointing to valid bpf_map", at)
+        if by_value:
+            _check_value_address(program.maps[insn.imm], second.imm & 0xFFFFFFFF, at)
+
+    return check
+
+
+def _check_value_address(info: MapInfo, off: int, at: int) -> None:
+    if off >= 1 << 29:
+        raise Refused(f"direct value offset of {off} is not allowed", at)
+    if info.type == ARENA:
+        return
+    if info.type != ARRAY:
+        raise Refused("no direct value access support for this map type", at)
+    if info.max_entries != 1 or off >= info.value_size:
+        raise Refused(f"invalid access to map value pointer, value_size={info.value_size} off={off}", at)
+
+
+def _callback_kind(program: Program) -> Callable[[Instruction], str]:
+    def kind(insn: Instruction) -> str:
+        if insn.src == op.PSEUDO_KFUNC_CALL:
+            from ._kfunc import callback_kind
+
+            return callback_kind(program, insn)
+        if insn.src:
+            return ""
+        found = any_proto(insn.imm) if insn.imm > 0 else None
+        if found is None or not found.callback:
+            return ""
+        return "async" if found.name == ASYNC_CALLBACK else "sync"
+
+    return kind
+
+
+def _walk_all(env: Env) -> None:
+    state = _walk.start(env, 0)
+    regs = state.frames[0].regs
+    regs[1] = Reg(CTX)
+    regs[10] = Reg(STACK)
+    _walk.walk(env, state)
+    for subprog in sorted(env.globals):
+        from ._global import entry
+
+        state = _walk.start(env, subprog)
+        entry(env, state, subprog)
+        _walk.walk(env, state)
+
+
+def _refusal(refused: Refused, env: Env | None, log: Log) -> Verdict:
+    log.say(refused.message)
+    trace: tuple[tuple[int, int], ...] = ()
+    registers: tuple[object, ...] = ()
+    processed = 0
+    if env is not None:
+        processed = env.processed
+        if hasattr(env, "state"):
+            trace = path(env.state)
+            registers = tuple(env.regs)
+        _closing(env, log)
+    return Verdict(
+        False,
+        refused.errno or EINVAL,
+        refused.message,
+        log.text(),
+        refused.insn,
+        processed,
+        trace=trace,
+        registers=registers,
+    )
+
+
+def _closing(env: Env, log: Log) -> None:
+    if env.processed:
+        states = sum(len(v) for v in env.explored.values())
+        log.say(f"processed {env.processed} insns (limit {env.limit}) states {states}")
+
+
+def path(state: State) -> tuple[tuple[int, int], ...]:
+    """The path that led to a state as (instruction, next instruction), oldest first; at most 10,000 steps."""
+    out: list[tuple[int, int]] = []
+    after = -1
+    hist: History | None = state.hist
+    parent = state.parent
+    while len(out) < TRACE_LIMIT:
+        while hist is not None and len(out) < TRACE_LIMIT:
+            out.append((hist.insn, after))
+            after = hist.insn
+            hist = hist.before
+        if parent is None:
+            break
+        hist, parent = parent.hist, parent.parent
+    return tuple(reversed(out))
+
+
+def from_spec(obj: Object, spec: ProgramSpec) -> Program:
+    """A program of an object as the verifier takes it: linked, maps by their index."""
+    from ._from_spec import convert
+
+    return convert(obj, spec)
