@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from ._env import EACCES, EINVAL
 from ._precision import mark_precise
+from ._prune import widen_from_entry
 from ._refs import drop_reference
 from ._scalar import Scalar, const
 from ._scalar_alu import alu
@@ -356,17 +357,6 @@ def may_goto(env: Env, insn: Instruction, at: int) -> int:
     # The way out is kept for later; the loop goes on with a deeper counter.
     other = env.push(at + 1)
     other.may_goto = state.may_goto + 1
-    _widen_from_previous(env, other, at)
+    if state.parent is not None:
+        widen_from_entry(env, other, at, state.parent.depth)
     return at + 1 + insn.off
-
-
-def _widen_from_previous(env: Env, state: State, at: int) -> None:
-    """Scalars that changed since the last round and decided nothing are forgotten, so that the loop converges."""
-    from ._prune import widen_imprecise
-
-    depth = len(state.frames)
-    for old in env.explored.get(at, ()):
-        if old.branches and len(old.frames) == depth and old.may_goto + 1 == state.may_goto:
-            if all(a.callsite == b.callsite for a, b in zip(old.frames, state.frames, strict=True)):
-                widen_imprecise(env, old, state)
-                return

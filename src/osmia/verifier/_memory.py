@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ..isa import Instruction
     from ._context import Access
     from ._env import Env
+    from ._scalar import Scalar
 
 MAX_VAR_OFF = 1 << 29
 S64_MIN = -(1 << 63)
@@ -80,6 +81,11 @@ _CONTEXT_KINDS = {
     "btf": (BTF_ID, TRUSTED),
     "btf_or_null": (BTF_ID, TRUSTED | MAYBE_NULL),
 }
+
+
+def offset_text(var: Scalar) -> str:
+    """A variable offset in a message."""
+    return tnum.text((var.value, var.mask)) if var.mask else hex(var.value)
 
 
 def load(env: Env, insn: Instruction, at: int) -> int:
@@ -191,7 +197,7 @@ def check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> No
         total += 2  # NET_IP_ALIGN of the strict mode
     if not tnum.aligned(tnum.add((var.value, var.mask), (total & (1 << 64) - 1, 0)), size):
         name = _ALIGNED_NAMES.get(reg.kind, "")
-        text = tnum.text((var.value, var.mask))
+        text = offset_text(var)
         if reg.kind in PACKETS:
             env.refuse(f"misaligned packet access off 2+{text}+{reg.off}+{off} size {size}", EACCES)
         env.refuse(f"misaligned {name}access off {text}+{reg.off}+{off} size {size}", EACCES)
@@ -245,7 +251,7 @@ def fixed_offset(env: Env, number: int, reg: Reg, fixed_ok: bool = False) -> Non
     if not fixed_ok and reg.off:
         env.refuse(f"dereference of modified {reg.name} ptr R{number} off={reg.off} disallowed", EACCES)
     if reg.var.mask or reg.var.value:
-        text = tnum.text((reg.var.value, reg.var.mask))
+        text = offset_text(reg.var)
         env.refuse(f"variable {reg.name} access var_off={text} disallowed", EACCES)
 
 
@@ -341,7 +347,7 @@ def _tp_buffer(env: Env, number: int, reg: Reg, off: int, size: int, _write: boo
     if off < 0:
         env.refuse(f"R{number} invalid tracepoint buffer access: off={off}, size={size}", EACCES)
     if reg.var.mask or reg.var.value:
-        text = tnum.text((reg.var.value, reg.var.mask))
+        text = offset_text(reg.var)
         env.refuse(f"R{number} invalid variable buffer offset: off={off}, var_off={text}", EACCES)
     return None
 
@@ -352,7 +358,7 @@ def _buffer(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) -
     if off < 0:
         env.refuse(f"R{number} invalid buffer access: off={off}, size={size}", EACCES)
     if reg.var.mask or reg.var.value:
-        text = tnum.text((reg.var.value, reg.var.mask))
+        text = offset_text(reg.var)
         env.refuse(f"R{number} invalid variable buffer offset: off={off}, var_off={text}", EACCES)
     return None
 

@@ -205,7 +205,8 @@ class Backtrack:
         if insn.src == op.PSEUDO_CALL and after != at + 1:
             if regs[-1] & ~ARGS or self.slots[-1] or len(regs) < 2:
                 return False
-            regs[-2] |= regs.pop() & ARGS
+            given = regs.pop() & ARGS
+            regs[-1] |= given
             self.slots.pop()
             return True
         if self.code.callback[at] and after != at + 1:

@@ -353,12 +353,14 @@ def _same_slot(env: Env, old: Slot, new: Slot, precise: int, ids: Ids, level: in
     return True
 
 
-def widen_from_entry(env: Env, site: int) -> None:
-    """Behind a callback: scalars that changed since the call and decided nothing are forgotten."""
-    state = env.state
-    for old in env.explored.get(site, ()):
-        if old.branches and len(old.frames) == len(state.frames) and _same_sites(old, state):
-            widen_imprecise(env, old, state)
+def widen_from_entry(env: Env, state: State, at: int, below: int) -> None:
+    """Forget scalars of `state` that changed since the loop's previous round and decided nothing, so that it converges.
+
+    The round began at a checkpoint at `at` whose depth is less than `below`.
+    """
+    for old in env.explored.get(at, ()):
+        if old.branches and old.depth < below and len(old.frames) == len(state.frames) and _same_sites(old, state):
+            widen_imprecise(old, state)
             return
 
 
@@ -366,7 +368,7 @@ def _same_sites(old: State, state: State) -> bool:
     return all(a.callsite == b.callsite for a, b in zip(old.frames, state.frames, strict=True))
 
 
-def widen_imprecise(env: Env, old: Checkpoint, state: State) -> None:
+def widen_imprecise(old: Checkpoint, state: State) -> None:
     """Make scalars of `state` that differ from the old state's and are not precise there unknown."""
     for n, (old_frame, frame) in enumerate(zip(old.frames, state.frames, strict=True)):
         precise, slots = old.precise_regs[n], old.precise_slots[n]

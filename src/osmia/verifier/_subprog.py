@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ._env import E2BIG, EACCES, EINVAL, MAX_FRAMES
 from ._precision import mark_precise
+from ._prune import widen_from_entry
 from ._refs import check_leaks
 from ._returns import check_exit, refuse_range
 from ._state import FUNC, SCALAR, STACK, Frame, Reg
@@ -76,9 +77,7 @@ def leave(env: Env, _insn: Instruction, at: int) -> int:
             refuse_range(env, result, low, high, "At callback return")
         state.frames.pop()
         env.refresh()
-        from ._prune import widen_from_entry
-
-        widen_from_entry(env, site)
+        widen_from_entry(env, state, site, 1 << 30)
         return site
     state.frames.pop()
     env.refresh()
