@@ -1,6 +1,6 @@
 """Write src/osmia/verifier/_gen/prototypes.py: what arguments every helper takes, and who may call it.
 
-    sudo PYTHONPATH=src python scripts/gen_verifier_prototypes.py measure FACTS.json    on a kernel as distributions build it
+    sudo PYTHONPATH=src python scripts/gen_verifier_prototypes.py measure FACTS.json    on a distribution's kernel
     sudo PYTHONPATH=src python scripts/gen_verifier_prototypes.py write FACTS.json      on the newest kernel at hand
 
 `measure` reads the kernel's `struct bpf_func_proto` objects through /proc/kcore, with their layout from BTF and their
@@ -31,7 +31,8 @@ CONFIGURED = {"probe_write_user", "get_cgroup_classid", "get_route_realm", "over
 # Chosen by functions in kernel/trace, which return probes do not reach; by the name of the object instead.
 TRACING = {
     "kprobe": ("",), "tracepoint": ("_tp", ""), "perf_event": ("_pe", "_tp", ""),
-    "raw_tracepoint": ("_raw_tp", ""), "raw_tracepoint_writable": ("_raw_tp", ""), "tracing": ("_tracing", "_raw_tp", ""),
+    "raw_tracepoint": ("_raw_tp", ""), "raw_tracepoint_writable": ("_raw_tp", ""),
+    "tracing": ("_tracing", "_raw_tp", ""),
 }  # fmt: skip
 SPECIAL = {
     ("kprobe", "get_func_ip"): "bpf_get_func_ip_proto_kprobe",
@@ -44,9 +45,12 @@ SPECIAL = {
     ("tracepoint", "get_attach_cookie"): "bpf_get_attach_cookie_proto_trace",
     ("perf_event", "get_attach_cookie"): "bpf_get_attach_cookie_proto_pe",
     ("tracing", "get_attach_cookie"): "bpf_get_attach_cookie_proto_tracing",
-    **{(f"kprobe/trace_{what}_{form}", f"get_{helper}"): f"bpf_get_{helper}_proto_{what[0]}{suffix}"
-       for what in ("kprobe", "uprobe") for form in ("multi", "session")
-       for helper, suffix in (("func_ip", "probe_multi"), ("attach_cookie", "multi"))},
+    **{
+        (f"kprobe/trace_{what}_{form}", f"get_{helper}"): f"bpf_get_{helper}_proto_{what[0]}{suffix}"
+        for what in ("kprobe", "uprobe")
+        for form in ("multi", "session")
+        for helper, suffix in (("func_ip", "probe_multi"), ("attach_cookie", "multi"))
+    },
 }
 RENAMED = {"probe_read": "bpf_probe_read_compat_proto", "probe_read_str": "bpf_probe_read_compat_str_proto"}
 # In no kernel at hand: CONFIG_BPF_LIRC_MODE2 and CONFIG_BPF_KPROBE_OVERRIDE (drivers/media/rc/bpf-lirc.c,
@@ -65,6 +69,9 @@ ABSENT: dict[str, Row] = {
 }  # fmt: skip
 
 
+FLAGS = (("gpl", "gpl_only"), ("pkt", "pkt_access"), ("sleeps", "might_sleep"), ("fastcall", "allow_fastcall"))
+
+
 class Names:
     """Numbers of the kernel's enums turned into the names of `Proto`."""
 
@@ -77,7 +84,8 @@ class Names:
         return {name for name, bit in self.flags.items() if value & bit}
 
     def arg(self, value: int, extra: int | str) -> str:
-        name = self.args[value & 255].removeprefix("PTR_TO_").lower().replace("const_size", "size").replace("const_alloc", "alloc")
+        name = self.args[value & 255].removeprefix("PTR_TO_").lower()
+        name = name.replace("const_size", "size").replace("const_alloc", "alloc")
         on = self.on(value)
         if name == "mem":
             name += "_wr" if "MEM_WRITE" in on else "_rd"
@@ -90,7 +98,7 @@ class Names:
             name += "_or_null"
         if "OBJ_RELEASE" in on:
             name += ":release"
-        if "MEM_FIXED_SIZE" in on or name.startswith("btf_id") and isinstance(extra, str):
+        if "MEM_FIXED_SIZE" in on or (name.startswith("btf_id") and isinstance(extra, str)):
             name += f":{extra}" if extra != "?" else ""
         return name
 
@@ -108,11 +116,7 @@ class Names:
 
 def proto_row(names: Names, fact: dict[str, Any]) -> Row:
     """(flags, what it returns, arguments)."""
-    flags = [
-        word
-        for word, field in (("gpl", "gpl_only"), ("pkt", "pkt_access"), ("sleeps", "might_sleep"), ("fastcall", "allow_fastcall"))
-        if fact.get(field)
-    ]  # fmt: skip
+    flags = [word for word, field in FLAGS if fact.get(field)]
     if (fact.get("cond") or "").endswith("allowed"):
         flags.append("conditional")
     args = [names.arg(a, b) for a, b in zip(fact["args"], fact["b"])]
@@ -148,9 +152,9 @@ def write(path: str) -> None:
     variants: dict[str, dict[Row, list[str]]] = {}
     unknown: list[tuple[str, str]] = []
     for prog, attach in ROOMS:
-        room, old = f"{prog}/{attach}", f"{prog}/{attach or None}"
+        room = f"{prog}/{attach}"
         known = kernel.may_call((prog, attach), 1) == "" and kernel.exits((prog, attach)) is not None
-        before = {h for h, e in facts["allowed"].get(old, {}).items() if e["ok"]}
+        before = {h for h, e in facts["allowed"].get(room, {}).items() if e["ok"]}
         allowed = {h for h, n in helpers.items() if not kernel.may_call((prog, attach), n)} if known else before
         rooms[room] = allowed | (before & CONFIGURED)
         if prog == "kprobe":
@@ -158,7 +162,7 @@ def write(path: str) -> None:
         if prog == "lirc_mode2":
             rooms[room] = LIRC
         for helper in rooms[room]:
-            symbol = choose(facts, old, helper)
+            symbol = choose(facts, room, helper)
             if symbol:
                 row = proto_row(names, facts["protos"][symbol])
                 variants.setdefault(helper, {}).setdefault(row, []).append(room)

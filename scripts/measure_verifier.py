@@ -29,7 +29,8 @@ ROOMS: tuple[Room, ...] = (
     ("cgroup_sock", "cgroup_inet_sock_create"), ("cgroup_sock", "cgroup_inet4_post_bind"),
     ("cgroup_sock", "cgroup_inet6_post_bind"), ("cgroup_sock", "cgroup_inet_sock_release"),
     ("lwt_in", ""), ("lwt_out", ""), ("lwt_xmit", ""), ("lwt_seg6local", ""), ("sock_ops", "cgroup_sock_ops"),
-    ("sk_skb", ""), ("sk_skb", "sk_skb_stream_parser"), ("sk_skb", "sk_skb_stream_verdict"), ("sk_skb", "sk_skb_verdict"),
+    ("sk_skb", ""), ("sk_skb", "sk_skb_stream_parser"), ("sk_skb", "sk_skb_stream_verdict"),
+    ("sk_skb", "sk_skb_verdict"),
     ("cgroup_device", "cgroup_device"), ("sk_msg", "sk_msg_verdict"),
     ("raw_tracepoint", ""), ("raw_tracepoint_writable", ""),
     *(("cgroup_sock_addr", f"cgroup_inet{v}_{what}")
@@ -39,7 +40,8 @@ ROOMS: tuple[Room, ...] = (
       for what in ("connect", "sendmsg", "recvmsg", "getpeername", "getsockname")),
     ("lirc_mode2", "lirc_mode2"), ("sk_reuseport", "sk_reuseport_select"),
     ("sk_reuseport", "sk_reuseport_select_or_migrate"), ("flow_dissector", "flow_dissector"),
-    ("cgroup_sysctl", "cgroup_sysctl"), ("cgroup_sockopt", "cgroup_getsockopt"), ("cgroup_sockopt", "cgroup_setsockopt"),
+    ("cgroup_sysctl", "cgroup_sysctl"), ("cgroup_sockopt", "cgroup_getsockopt"),
+    ("cgroup_sockopt", "cgroup_setsockopt"),
     ("tracing", "trace_raw_tp"), ("tracing", "trace_fentry"), ("tracing", "trace_fexit"), ("tracing", "modify_return"),
     ("tracing", "trace_iter"), ("struct_ops", "struct_ops"), ("lsm", "lsm_mac"), ("lsm", "lsm_cgroup"),
     ("sk_lookup", "sk_lookup"), ("syscall", ""), ("netfilter", "netfilter"),
@@ -89,7 +91,7 @@ class Kernel:
         attach_type = table("ATTACH_TYPES").get(attach, 0) if attach != "struct_ops" else 0
         fd = _bpf.prog_load(
             type=table("PROG_TYPES")[prog], insns=insns, license=license, attach_type=attach_type,
-            attach_btf_id=btf_id, flags=16 if prog == "syscall" else 0, log_level=level, log=log,  # type: ignore[arg-type]
+            attach_btf_id=btf_id, flags=16 if prog == "syscall" else 0, log_level=level, log=log,
         )  # fmt: skip
         if fd >= 0:
             os.close(fd)

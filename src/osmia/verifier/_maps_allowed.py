@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..isa._tables import helper_name, map_type_name
+from ..isa._tables import helper_name, map_type_name, prog_type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._profile import Profile
+    from ._types import MapInfo
 
-_LOOKS = frozenset(("map_lookup_elem", "map_update_elem", "map_delete_elem"))
 # Map types that only these helpers take. Map types that are not here take every helper that is not below.
 _MAP_TAKES: dict[str, frozenset[str]] = {
     "prog_array": frozenset(("tail_call",)),
@@ -91,10 +91,76 @@ _HELPER_TAKES: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 
-def check(map_type: int, helper: int, prog_type: int = 0, profile: Profile | None = None) -> str | None:
+# Pairs that came later than both.
+_SINCE: dict[tuple[str, str], tuple[int, int]] = {
+    ("xskmap", "map_lookup_elem"): (5, 3),  # 0402acd683c6
+    ("devmap", "map_lookup_elem"): (4, 14),
+    ("sockmap", "map_lookup_elem"): (5, 8),  # 64d85290d79c
+    ("sockhash", "map_lookup_elem"): (5, 8),
+    ("sockmap", "sk_select_reuseport"): (5, 7),  # 9fed9000c5c6
+    ("sockhash", "sk_select_reuseport"): (5, 7),
+}
+# Program types that may delete from a sockmap or sockhash, and those that may update one (may_update_sockmap); delete
+# was everybody's before 6.10 (98e948fb60d4), update nobody's before 5.10 (0126240f448d).
+_SOCKMAP_WRITERS = frozenset((
+    "socket_filter", "sched_cls", "sched_act", "xdp", "sk_reuseport", "flow_dissector", "sk_lookup",
+))  # fmt: skip
+_ITER = 28
+
+
+def check(
+    map_type: int, helper: int, prog_type: int = 0, profile: Profile | None = None, attach_type: int = 0
+) -> str | None:
     """None if the helper takes the map, else the kernel's message."""
     name, kind = helper_name(helper) or "", map_type_name(map_type) or ""
     takes, served = _MAP_TAKES.get(kind), _HELPER_TAKES.get(name)
-    if (takes is None or name in takes) and (served is None or kind in served):
-        return None
-    return f"cannot pass map_type {map_type} into func bpf_{name}#{helper}"
+    fits = (takes is None or name in takes) and (served is None or kind in served)
+    if fits and kind in ("sockmap", "sockhash") and name in ("map_update_elem", "map_delete_elem"):
+        fits = _writes_sockets(name, prog_type_name(prog_type) or "", attach_type, profile)
+    if fits and (kind, name) in _SINCE and profile is not None and profile.version < _SINCE[kind, name]:
+        fits = False
+    return None if fits else f"cannot pass map_type {map_type} into func bpf_{name}#{helper}"
+
+
+def _writes_sockets(name: str, prog: str, attach_type: int, profile: Profile | None) -> bool:
+    version = profile.version if profile else (99, 0)
+    if name == "map_delete_elem" and version < (6, 10):
+        return True
+    if prog == "sock_ops":
+        return name == "map_delete_elem"
+    return version >= (5, 10) and (prog in _SOCKMAP_WRITERS or (prog == "tracing" and attach_type == _ITER))
+
+
+_SLEEPABLE = frozenset((
+    "hash", "lru_hash", "array", "percpu_hash", "percpu_array", "lru_percpu_hash", "array_of_maps", "hash_of_maps",
+    "ringbuf", "user_ringbuf", "inode_storage", "sk_storage", "task_storage", "cgrp_storage", "queue", "stack", "arena",
+))  # fmt: skip
+_TRACING = frozenset(("kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable"))
+# Fields of values that these programs may not use, with the kernel's names for them.
+_FIELDS = (("spin_lock", "bpf_spin_lock"), ("timer", "bpf_timer"), ("wq", "bpf_wq"))
+
+
+def check_program(
+    info: MapInfo, prog_type: int, profile: Profile | None = None, *, sleepable: bool = False
+) -> str | None:
+    """None if a program of that type may use the map at all, else the kernel's message.
+
+    See check_map_prog_compatibility in kernel/bpf/verifier.c.
+    """
+    prog, kind = prog_type_name(prog_type) or "", map_type_name(info.type) or ""
+    for field, words in _FIELDS:
+        if info.field_offset(field) < 0:
+            continue
+        if prog in _TRACING:
+            return f"tracing progs cannot use {words} yet"
+        if prog == "socket_filter" and field == "spin_lock":
+            return "socket filter progs cannot use bpf_spin_lock yet"
+    if kind == "struct_ops":
+        return "bpf_struct_ops map cannot be used in prog"
+    old = profile is not None and profile.version < (6, 1)
+    if old and prog == "perf_event" and kind in ("hash", "percpu_hash", "hash_of_maps") and info.flags & 1:
+        # 34dd3bad1a6f: memory that is not set aside may be had everywhere
+        return "perf_event programs can only use preallocated hash map"
+    if sleepable and kind not in _SLEEPABLE:
+        return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
+    return None

@@ -61,9 +61,17 @@ CHANGES_PACKET = frozenset((
 ))  # fmt: skip
 # What they return must be released: is_acquire_function in kernel/bpf/verifier.c.
 ACQUIRES = frozenset(("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp", "ringbuf_reserve", "kptr_xchg"))
-# What the unprivileged may not call though their program type may (bpf_base_func_proto, and since 5.8 CAP_BPF and
-# CAP_PERFMON, 2c78ee898d8f).
-_protos: dict[tuple[str, int, int], Proto] = {}
+# Arguments that older kernels see differently: helpers, before which version, number of the argument, its kind there.
+# 6.1 and 6.12 were measured, and where no commit is known, 6.12 stands for what came in between.
+_BEFORE: tuple[tuple[tuple[str, ...], tuple[int, int], int, str], ...] = (
+    (("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp"), (6, 12), 3, "size"),
+    (("tcp_raw_gen_syncookie_ipv4", "tcp_raw_gen_syncookie_ipv6"), (6, 12), 3, "size"),
+    (("check_mtu",), (6, 12), 3, "mem_wr:4"),
+    (("loop",), (6, 12), 1, "anything"),
+    (("inode_storage_get", "inode_storage_delete"), (6, 12), 2, "btf_id:inode"),
+    (("task_storage_get", "task_storage_delete"), (6, 12), 2, "btf_id:task_struct"),
+)
+_protos: dict[tuple[str, int, int, tuple[int, int]], Proto] = {}
 _variants: dict[str, tuple[tuple[tuple[str, str, tuple[str, ...]], tuple[str, ...]], ...]] = {}
 
 
@@ -73,9 +81,10 @@ def proto(helper: int, prog_type: int, attach_type: int = 0, profile: Profile | 
         return None
     name = helper_name(helper)
     assert name is not None
-    key = (name, prog_type, attach_type)
+    version = profile.version if profile else (99, 0)
+    key = (name, prog_type, attach_type, version)
     if key not in _protos:
-        _protos[key] = _make(helper, name, _room(prog_type, attach_type))
+        _protos[key] = _older(_make(helper, name, _room(prog_type, attach_type)), version)
     return _protos[key]
 
 
@@ -135,6 +144,16 @@ def _make(helper: int, name: str, room: str) -> Proto:
         fastcall="fastcall" in words, changes_packet=name in CHANGES_PACKET, acquires=name in ACQUIRES,
         conditional="conditional" in words,
     )  # fmt: skip
+
+
+def _older(found: Proto, version: tuple[int, int]) -> Proto:
+    """The helper as that version sees it."""
+    for helpers, before, number, kind in _BEFORE:
+        if found.name in helpers and version < before:
+            args = list(found.args)
+            args[number - 1] = kind
+            found = found.replace(args=tuple(args))
+    return found
 
 
 def helper_number(name: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# (direction, width, first offset, last offset, step, kind); program types and attach types that share them.
+# Program types and attach types that share (direction, width, first and last offset, step, kind).
 Row = tuple[str, int, int, int, int, str]
 BLOCKS: tuple[tuple[tuple[tuple[str, str], ...], tuple[Row, ...]], ...] = (
     (
