@@ -131,7 +131,8 @@ class SkbContext(PacketContext):
         super().__init__(machine, kind, SKB_HEADROOM)
         self.l2 = kind in ("sched_cls", "sched_act") if l2 is None else l2
         self.ifindex = ifindex
-        self.mac = self.network = 0  # addresses of the headers
+        self.mac = self.network = self.transport = 0  # addresses of the headers, 0 for none
+        self.encapsulation = False
         self.csum_level = -1  # CHECKSUM_UNNECESSARY from 0 on
         self.load_packet(packet)
 
@@ -141,6 +142,8 @@ class SkbContext(PacketContext):
             raise UsageError(f"load a packet: {len(packet)} bytes are less than an Ethernet header")
         super().load(b"")
         self._put(packet)
+        self.encapsulation = False
+        self.transport = 0
         self.csum_level = -1
         self.mac = self.data
         self.network = self.data + ETH_HLEN

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
 
-EINVAL, EFAULT, ENOMEM, ENOTSUPP = 22, 14, 12, 524
+EINVAL, EFAULT, ENOMEM, EALREADY, ENOTSUPP = 22, 14, 12, 114, 524
 _U32 = 0xFFFFFFFF
 _INT_MAX = 0x7FFFFFFF
 _VLAN = (ETH_P_8021Q, ETH_P_8021AD)
@@ -74,8 +74,13 @@ def _resize(packet: SkbContext, size: int) -> None:
 def skb_change_tail(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     packet = skb(m)
     size = r2 & _U32
-    if r3 or size > SKB_MAX or size < max(packet.network - packet.data, 0):
+    least = max(packet.network - packet.data, 0)
+    if packet.transport and packet.transport > packet.data:
+        least = packet.transport - packet.data
+    if r3 or size > SKB_MAX or size < least:
         return -EINVAL
+    if packet.encapsulation:
+        return -ENOTSUPP
     _resize(packet, size)
     return 0
 
@@ -178,24 +183,35 @@ def skb_adjust_room(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> 
 
 def _grow(packet: SkbContext, at: int, size: int, flags: int) -> int:
     encap = flags & (_ENCAP_IPV4 | _ENCAP_IPV6)
-    inner_mac = flags >> 56
-    if encap:
-        if packet.protocol not in (ETH_P_IP, ETH_P_IPV6):
-            return -ENOTSUPP
-        if encap == _ENCAP_IPV4 | _ENCAP_IPV6 or (flags & _ENCAP_GRE and flags & _ENCAP_UDP):
-            return -EINVAL
-        if (flags & _ENCAP_ETH and inner_mac < ETH_HLEN) or inner_mac > size:
-            return -EINVAL
-    elif flags & _ENCAP_MASK:
-        return -EINVAL
+    result = _encap_fails(packet, size, flags) if encap else 0
+    if result:
+        return -result
     mac = _mac_length(packet)
     result = _push(packet, at, size)
     if result:
         return result
     packet.network = packet.mac + mac
     if encap:
+        packet.encapsulation = True
         packet.protocol = ETH_P_IPV6 if encap == _ENCAP_IPV6 else ETH_P_IP
+        if flags & (_ENCAP_GRE | _ENCAP_UDP):
+            packet.transport = packet.network + (40 if encap == _ENCAP_IPV6 else 20)
     return 0
+
+
+def _encap_fails(packet: SkbContext, size: int, flags: int) -> int:
+    """The errno with which an outer header is refused, 0 when it is not."""
+    inner_mac = flags >> 56
+    if packet.protocol not in (ETH_P_IP, ETH_P_IPV6):
+        return ENOTSUPP
+    for pair in (_ENCAP_IPV4 | _ENCAP_IPV6, _ENCAP_GRE | _ENCAP_UDP):
+        if flags & pair == pair:
+            return EINVAL
+    if flags & _ENCAP_ETH and inner_mac < ETH_HLEN:
+        return EINVAL
+    if packet.encapsulation:
+        return EALREADY
+    return EINVAL if inner_mac > size else 0
 
 
 def _shrink(packet: SkbContext, at: int, size: int, flags: int) -> int:
@@ -227,7 +243,7 @@ def skb_vlan_push(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> in
             return result
         packet.poke(packet.data + 12, tag)
         packet.protocol = old
-        packet.network = packet.mac + ETH_HLEN
+        packet.network -= 4
     packet["vlan_present"] = 1
     packet["vlan_tci"] = r3 & 0xFFFF
     packet["vlan_proto"] = int.from_bytes(proto.to_bytes(2, "big"), "little")
@@ -263,8 +279,11 @@ def _take_tag(packet: SkbContext) -> tuple[int, int]:
         return -ENOMEM, 0
     tci = int.from_bytes(packet.peek(packet.data + 14, 2), "big")
     _pop(packet, 12, 4)
-    packet.network = packet.mac + ETH_HLEN
-    packet.protocol = int.from_bytes(packet.peek(packet.data + 12, 2), "big")
+    packet.network = max(packet.network, packet.data + ETH_HLEN)
+    proto = int.from_bytes(packet.peek(packet.data + 12, 2), "big")
+    if proto < 0x600:  # a length: 802.3 (Novell) or 802.2
+        proto = 1 if packet.peek(packet.data + 14, 2) == b"\xff\xff" else 4
+    packet.protocol = proto
     return 0, tci
 
 
@@ -300,27 +319,36 @@ def skb_set_tstamp(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
     return 0
 
 
-def skb_ecn_set_ce(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    """Set ECN to CE in the IP header: 1, or 0 where it could not be."""
-    packet = skb(m)
-    if packet.protocol == ETH_P_IP and packet.end - packet.network >= 20:
-        header = bytearray(packet.peek(packet.network, 20))
-        if header[1] & 3 == 3:
-            return 1
-        if not header[1] & 3:
+def _inner_protocol(packet: SkbContext) -> int:
+    """The protocol behind VLAN tags (__vlan_get_protocol), which begins to look 4 bytes before the network header."""
+    proto, at = packet.protocol, packet.network - 4
+    for _ in range(8):
+        if proto not in _VLAN:
+            break
+        if at + 4 > packet.end:
             return 0
-        from ._helpers_csum import replace2
+        proto = int.from_bytes(packet.peek(at + 2, 2), "big")
+        at += 4
+    return proto
 
-        old = int.from_bytes(header[:2], "little")
+
+def skb_ecn_set_ce(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    """Set ECN to CE in the header at the network offset: 1, or 0 where it could not be."""
+    packet = skb(m)
+    proto = _inner_protocol(packet)
+    if proto == ETH_P_IP and packet.end - packet.network >= 20:
+        header = bytearray(packet.peek(packet.network, 20))
+        ecn = (header[1] + 1) & 3
+        if not ecn & 2:
+            return int(not ecn)
+        total = int.from_bytes(header[10:12], "big") + 0xFFFB + ecn
+        header[10:12] = ((total & 0xFFFF) + (total >> 16)).to_bytes(2, "big")
         header[1] |= 3
-        check = replace2(int.from_bytes(header[10:12], "little"), old, int.from_bytes(header[:2], "little"))
-        header[10:12] = check.to_bytes(2, "little")
         packet.poke(packet.network, bytes(header))
         return 1
-    if packet.protocol == ETH_P_IPV6 and packet.end - packet.network >= 40:
+    if proto == ETH_P_IPV6 and packet.end - packet.network >= 40:
         word = int.from_bytes(packet.peek(packet.network, 4), "big")
-        ecn = word >> 20 & 3
-        if not ecn:
+        if not word >> 20 & 3:
             return 0
         packet.poke(packet.network, (word | 3 << 20).to_bytes(4, "big"))
         return 1
