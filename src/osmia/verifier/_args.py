@@ -52,7 +52,7 @@ _MEMORY = (
 )  # fmt: skip
 _SOCKETS = ((SOCK_COMMON, 0), (SOCKET, 0), (TCP_SOCK, 0), (XDP_SOCK, 0))
 _STRUCTS = ((BTF_ID, 0), (BTF_ID, TRUSTED), (BTF_ID, RCU))
-# What may be passed for each kind of argument; a context counts as memory too, but is judged apart.
+# What may be passed for each kind of argument.
 COMPATIBLE: dict[str, tuple[tuple[int, int], ...]] = {
     "map_key": _MEMORY,
     "map_value": _MEMORY,
@@ -159,8 +159,6 @@ def _check_type(env: Env, number: int, reg: Reg, base: str, nullable: bool) -> N
         flags &= ~MAYBE_NULL
     if base in _MEM:
         flags &= ~RINGBUF
-        if kind == CTX and not flags:
-            return
     for expected in allowed:
         if expected == (kind, flags):
             return

@@ -58,7 +58,7 @@ def check_fields(env: Env, insn: Instruction) -> None:
         if insn.src or insn.dst or (insn.imm if cls == op.JMP else insn.off):
             env.refuse("BPF_JA uses reserved fields")
     elif kind == op.EXIT:
-        if insn.src or insn.dst or insn.imm or insn.off:
+        if insn.src or insn.dst or insn.imm:
             env.refuse("BPF_EXIT uses reserved fields")
     elif kind == op.JCOND:
         if insn.src or insn.dst or insn.imm:

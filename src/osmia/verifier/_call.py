@@ -38,7 +38,6 @@ GPL = frozenset(
 TAIL_CALL = 12
 PROG_ARRAY = 3
 ELIDES_NULL = (2, 6)  # array, percpu_array
-MAX_CPUS = 8192
 _RETURNS = {
     "map_value": (MAP_VALUE, 0),
     "map_value_or_null": (MAP_VALUE, MAYBE_NULL),
@@ -103,7 +102,7 @@ def _find(env: Env, number: int) -> Proto:
     if found is None:
         why = why_not(number, program.type, program.attach_type, env.profile)
         known = any_proto(number) if number > 0 else None
-        if why == "unknown" or why.startswith("since") or (known is None and number):
+        if number and (why == "unknown" or why.startswith("since") or known is None):
             name = f"bpf_{known.name}" if known is not None else "unknown"
             env.refuse(f"invalid func {name}#{number}")
         found = proto(number, program.type, program.attach_type, env.profile) if not why else None
@@ -152,7 +151,7 @@ def _release(env: Env, call: Call, found: Proto) -> None:
 def _result(env: Env, call: Call, found: Proto) -> Reg:
     what, _, struct = found.ret.partition(":")
     if what == "integer":
-        return Reg(SCALAR, _range_of(call, found), env.pc)
+        return Reg(SCALAR, _range_of(env, call, found), env.pc)
     if what == "void":
         return UNINIT
     kind, flags = _RETURNS[what]
@@ -179,11 +178,11 @@ def _result(env: Env, call: Call, found: Proto) -> Reg:
     return new
 
 
-def _range_of(call: Call, found: Proto) -> Scalar:
+def _range_of(env: Env, call: Call, found: Proto) -> Scalar:
     if found.name in _SIZED_RESULTS:
         return from_signed(-4095, call.size_max)
     if found.name == "get_smp_processor_id":
-        return from_range(0, MAX_CPUS - 1)
+        return from_range(0, env.cpus - 1)
     return UNKNOWN
 
 

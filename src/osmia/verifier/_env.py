@@ -55,6 +55,7 @@ class Env:
         self.protos: dict[int, Proto] = {}
         self.changes_packet = [False] * len(code.start)
         self.may_sleep = False
+        self.cpus = 1 << 13
         self.subprog = 0
         self.access_kinds: dict[int, tuple[int, int]] = {}
 

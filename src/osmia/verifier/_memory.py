@@ -66,6 +66,7 @@ _ALIGNED_NAMES = {
 # Program types that write packets directly, and those that only read them (kernel: may_access_direct_pkt_data).
 WRITES_PACKETS = frozenset((3, 4, 6, 12, 14, 16))
 READS_PACKETS = frozenset((8, 10, 11, 19, 21, 22)) | WRITES_PACKETS
+TRACEPOINT = 5
 RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
 WRONLY_PROG = 1 << 8  # BPF_F_WRONLY_PROG
 _CONTEXT_KINDS = {
@@ -307,6 +308,8 @@ def _context(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) 
     found: Access | None = None
     if off >= 0:
         found = context_access(program.type, program.attach_type, off, size, write, env.profile)
+    elif program.type == TRACEPOINT and not write and off % size == 0:
+        return None  # tp_prog_is_valid_access compares a negative offset as an unsigned one, and lets it pass
     if found is None:
         env.refuse(f"invalid bpf_context access off={off} size={size}", EACCES)
     if write or found.kind in ("scalar", ""):

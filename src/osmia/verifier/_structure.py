@@ -235,7 +235,8 @@ def _mark(code: Code, at: int, callback_kind: Callable[[Instruction], str]) -> N
     code.succs[at] = succs = successors(insn, at)
     if insn.opcode & op.CLASS_MASK not in JUMPS:
         if is_pseudo_func(insn):
-            code.prune[at] = code.prune[at + 2] = code.jump[at + 2] = 1
+            to = at + 1 + insn.imm
+            code.prune[at] = code.prune[at + 2] = code.jump[at + 2] = code.prune[to] = code.jump[to] = 1
         return
     kind = insn.opcode & op.OP_MASK
     if kind == op.CALL:
@@ -249,6 +250,8 @@ def _mark(code: Code, at: int, callback_kind: Callable[[Instruction], str]) -> N
         code.prune[at + 1] = code.jump[at + 1] = 1
         if insn.src == op.PSEUDO_CALL:
             code.prune[at] = 1
+            to = at + 1 + insn.imm
+            code.prune[to] = code.jump[to] = 1
     elif kind == op.JA:
         code.prune[succs[0]] = code.jump[succs[0]] = 1
     elif kind != op.EXIT:

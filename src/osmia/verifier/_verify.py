@@ -29,10 +29,13 @@ TRACE_LIMIT = 10_000
 ASYNC_CALLBACK = "timer_set_callback"
 
 
-def verify(program: Program, profile: Profile | None = None, *, level: int = 0, privileged: bool = True) -> Verdict:
+def verify(
+    program: Program, profile: Profile | None = None, *, level: int = 0, privileged: bool = True, cpus: int = 0
+) -> Verdict:
     """What a kernel of that profile (None: the newest) says of the program.
 
-    `level` 1 makes a log of every instruction walked. Never raises for a bad program: the verdict tells.
+    `level` 1 makes a log of every instruction walked. `cpus` is how many the kernel has (0: as many as this machine),
+    which bounds the CPU number that a program may get. Never raises for a bad program: the verdict tells.
     """
     chosen = profile or choose_profile(None)
     privileged = privileged and chosen.privileged
@@ -41,6 +44,7 @@ def verify(program: Program, profile: Profile | None = None, *, level: int = 0, 
     try:
         code = Code(_structure.read(program.insns))
         env = Env(program, code, chosen, log, privileged)
+        env.cpus = cpus or possible_cpus()
         _structure_checks(env)
         _walk_all(env)
         depths = _subprog.check_stack(env)
@@ -48,6 +52,15 @@ def verify(program: Program, profile: Profile | None = None, *, level: int = 0, 
         return _refusal(e, env, log)
     _closing(env, log)
     return Verdict(True, log=log.text(), processed=env.processed, stack_depths=depths)
+
+
+def possible_cpus() -> int:
+    """How many CPUs this machine can have, as the kernel numbers them."""
+    try:
+        with open("/sys/devices/system/cpu/possible") as f:
+            return int(f.read().strip().replace(",", "-").rsplit("-", 1)[-1]) + 1
+    except (OSError, ValueError):
+        return 1 << 13
 
 
 def _structure_checks(env: Env) -> None:

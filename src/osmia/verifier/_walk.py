@@ -124,10 +124,17 @@ def check_fields(env: Env, insn: Instruction, at: int) -> None:
         _memory.check_store_fields(env, insn)
     elif insn.opcode == op.LD_IMM64 and insn.off:
         env.refuse("BPF_LD_IMM64 uses reserved fields")
-    for number in (insn.dst, insn.src if cls not in (op.ST, op.JMP) or insn.opcode & op.X else 0):
-        if number > 10 and insn.opcode != op.LD_IMM64:
-            env.refuse(f"R{number} is invalid", EINVAL)
+    _check_registers(env, insn, cls)
+
+
+def _check_registers(env: Env, insn: Instruction, cls: int) -> None:
+    """There is no r11; what is read is looked at before what is written."""
+    reads_src = cls in (op.LDX, op.STX) or (cls not in (op.LD, op.ST) and insn.opcode & op.X)
+    if insn.src > 10 and reads_src:
+        env.refuse(f"R{insn.src} is invalid", EINVAL)
     if insn.dst > 10:
+        if reads_src:
+            env.source(insn.src)
         env.refuse(f"R{insn.dst} is invalid", EINVAL)
 
 
