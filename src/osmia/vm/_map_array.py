@@ -57,11 +57,13 @@ class ArrayMap(VmMap):
         return key, self.values_base + index * self.stride
 
     def _check(self, index: int, flags: int) -> int:
-        if flags & ~F_LOCK > EXIST or (flags & F_LOCK and self.shape.spin_lock < 0):
+        if flags & ~F_LOCK > EXIST:
             return -EINVAL
         if index < 0:
             return -E2BIG
-        return -EEXIST if flags & NOEXIST else 0
+        if flags & NOEXIST:
+            return -EEXIST
+        return -EINVAL if flags & F_LOCK and self.shape.spin_lock < 0 else 0
 
     def update_from(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
         index = self._index(key)

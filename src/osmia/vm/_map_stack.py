@@ -66,6 +66,12 @@ class StackTraceMap(VmMap):
             parts = [ip.to_bytes(8, "little") for ip in found[1]]
         return b"".join(parts).ljust(self.value_size, b"\0")
 
+    def _take(self, key: bytes) -> bytes | int:
+        row = self._row(key)
+        if isinstance(row, bytes):
+            self.delete_key(key)
+        return row
+
     def _next(self, key: bytes | None) -> bytes | int:
         start = 0
         if key is not None and int.from_bytes(key, "little") in self._stacks:
