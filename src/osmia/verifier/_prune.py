@@ -261,9 +261,10 @@ def same(old: Reg, new: Reg, precise: int, ids: Ids, level: int) -> bool:
             and ids.match(old.ref, new.ref)
         )
     if kind == PACKET or kind == PACKET_META:
+        if old.size != new.size and (old.size < 0 or new.size < 0 or old.size > new.size):
+            return False  # a pointer known to be at the end or behind it decides comparisons
         return (
-            old.size <= new.size
-            and old.off == new.off
+            old.off == new.off
             and ids.match(old.id, new.id)
             and within(old.var, new.var)
         )
