@@ -294,8 +294,6 @@ def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: in
     stack = frame.stack
     complete = not old.branches and level == NOT_EXACT
     precise = old.precise_slots[n]
-    if level == EXACT and len(stack) != len(old_frame.stack):
-        return False
     for spi, slot in old_frame.stack.items():
         now = stack.get(spi)
         if now is slot and level != EXACT and (slot.reg is None or not slot.reg.id):
@@ -303,7 +301,7 @@ def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: in
         if complete and not _slot_alive(env, state, n, spi):
             continue
         if now is None:
-            if level == EXACT or not _all_forgettable(env, slot.types):
+            if not _all_forgettable(env, slot.types) or (level == EXACT and any(slot.types)):
                 return False
             continue
         if not _same_slot(env, slot, now, precise >> spi & 1, ids, level):

@@ -269,7 +269,7 @@ def uses_and_writes(insn: Instruction, arguments: Callable[[Instruction], int]) 
     if cls == op.LD:
         if opcode == op.LD_IMM64:
             return 0, dst
-        return 1 << 6 | (src if opcode & op.MODE_MASK == op.IND else 0), ALL_CALLER_SAVED
+        return 0x7FF, 0  # the kernel does not look closer at these
     if cls == op.LDX:
         return src, dst
     if cls == op.ST:
