@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from _vm_programs import ARRAY, PACKET, Program
+
 from osmia import syscalls
+from osmia.isa import assemble
 from osmia.vm._code import Code
 from osmia.vm._context_packet import XdpContext
 from osmia.vm._interpreter import run
@@ -84,3 +86,22 @@ def _items(fd: int, spec: tuple[int, int, int, int]) -> list[tuple[bytes, bytes]
             keys.append(key)
             key = syscalls.map_next_key(fd, key, key_size)
     return sorted((k, syscalls.map_lookup(fd, k, value_size)) for k in keys)
+
+
+def execute(
+    program: str | bytes,
+    engine: str,
+    *,
+    machine: Machine,
+    r1: int = 0,
+    r2: int = 0,
+    fuel: int = 1_000_000,
+    **given: object,
+) -> int:
+    """r0 of a program, as text or bytes, in one engine; `given` goes to Code."""
+    insns = assemble(program) if isinstance(program, str) else program
+    code = Code(insns, machine, **given)  # type: ignore[arg-type]
+    if engine == "interpreter":
+        return run(code, machine, r1, r2, fuel=fuel)
+    with compile(code, machine, checked=engine == "checked JIT") as native:
+        return native.run(r1, r2, fuel=fuel)

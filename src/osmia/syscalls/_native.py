@@ -18,6 +18,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
     get_errno,
+    pythonapi,
 )
 
 from ..errors import VmError
@@ -112,13 +113,24 @@ def native_function(address: int, arguments: int) -> Callable[..., int]:
     return CFUNCTYPE(c_uint64, *[c_uint64] * arguments)(address)
 
 
-def native_callback(function: Callable[..., int], arguments: int) -> tuple[int, object]:
-    """An address that calls `function` with unsigned 64-bit numbers, and what must be kept as long as it is called.
+# What native code needs of the interpreter to call a Python function.
+_PYTHON = (
+    "PyGILState_Ensure",
+    "PyGILState_Release",
+    "PyLong_FromUnsignedLongLong",
+    "PyObject_Vectorcall",
+    "PyLong_AsUnsignedLongLongMask",
+    "Py_DecRef",
+    "PyErr_Clear",
+)
 
-    `function` must not raise: ctypes would print the exception and return 0.
+
+def python_api() -> tuple[int, ...]:
+    """Addresses of the C functions in `_PYTHON`: with them native code calls Python by itself.
+
+    ctypes' own callbacks would do, but libffi puts them into memory that is both writable and executable.
     """
-    made = CFUNCTYPE(c_uint64, *[c_uint64] * arguments)(function)
-    return c_void_p.from_buffer(made).value or 0, made
+    return tuple([c_void_p.from_buffer(pythonapi[name]).value or 0 for name in _PYTHON])
 
 
 def symbol_address(name: str) -> int:

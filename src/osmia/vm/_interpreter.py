@@ -73,6 +73,8 @@ class Interpreter:
         """The function at `start`, as helpers call it."""
 
         def call(*arguments: int) -> int:
+            if not self.machine.depth:  # a timer: nobody's run gives it fuel
+                self.fuel = iter(range(DEFAULT_FUEL))
             return self.enter(start, arguments)
 
         return call

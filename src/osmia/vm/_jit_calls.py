@@ -24,9 +24,7 @@ def helper_call(w: FunctionWriter, number: int, at: int) -> None:
     if number == TAIL_CALL:
         _tail_call(w)
     elif inline is None or w.code.machine.is_mocked(number) or not inline(w, at):
-        arguments = ", ".join(f"i64 {w.get(r)}" for r in range(1, 6))
-        function = w.constant("helper", number, "ptr")
-        w.set(0, w.let(f"call i64 {function}({arguments})"))
+        w.set(0, w.call_python("helper", number, [w.get(r) for r in range(1, 6)]))
         w.check_pending()
     w.known.pop(0, None)
 
@@ -42,10 +40,9 @@ def _from_state(index: int) -> Callable[[FunctionWriter, int], bool]:
 def _ktime(w: FunctionWriter, at: int) -> bool:
     """clock_gettime(CLOCK_MONOTONIC), unless the clock was set: then the slot is 0 and Python is asked."""
     w.has_clock = True
-    arguments = ", ".join(f"i64 {w.get(r)}" for r in range(1, 6))
+    arguments = [w.get(r) for r in range(1, 6)]
     native, asked, done = w.label(), w.label(), w.label()
     function = w.let(f"load ptr, ptr {w.state(slot.CLOCK)}")
-    python = w.constant("helper", KTIME, "ptr")
     there = w.let(f"icmp ne ptr {function}, null")
     w.line(f"br i1 {there}, label %{native}, label %{asked}")
     w.begin(native)
@@ -57,7 +54,7 @@ def _ktime(w: FunctionWriter, at: int) -> bool:
     first = w.let(f"add i64 {whole}, {nanoseconds}")
     w.line(f"br label %{done}")
     w.begin(asked)
-    other = w.let(f"call i64 {python}({arguments})")
+    other = w.call_python("helper", KTIME, arguments)
     w.line(f"br label %{done}")
     w.begin(done)
     w.set(0, w.let(f"phi i64 [ {first}, %{native} ], [ {other}, %{asked} ]"))
@@ -128,8 +125,7 @@ def _tail_call(w: FunctionWriter) -> None:
     context, made, index = w.get(1), w.get(2), w.get(3)
     if w.start in w.module.needs_stack:
         w.line("store i64 %fp, ptr %fps")
-    function = w.constant("tail", 0, "ptr")
-    found = w.let(f"call i64 {function}(i64 {made}, i64 {index})")
+    found = w.call_python("tail", 0, [made, index])
     w.check_pending()
     there, go_on = w.label(), w.label()
     none = w.let(f"icmp eq i64 {found}, 0")
@@ -139,8 +135,7 @@ def _tail_call(w: FunctionWriter) -> None:
     number = w.let(f"load i64, ptr {w.state(slot.TAIL_STATE)}")
     state = w.let(f"inttoptr i64 {number} to ptr")
     result = w.let(f"call i64 {entry}(i64 {context}, i64 0, i64 0, i64 0, i64 0, ptr {state})")
-    after = w.constant("tail_done", 0, "ptr")
-    w.let(f"call i64 {after}(i64 {number})")
+    w.call_python("tail_done", 0, [number])
     w.line(f"ret i64 {result}")
     w.begin(go_on)
 
@@ -161,9 +156,7 @@ def indirect_call(w: FunctionWriter, register: int, at: int) -> None:
         results.append((result, w.block))
         w.line(f"br label %{done}")
         w.begin(miss)
-    function = w.constant("indirect", at, "ptr")
-    given = ", ".join(f"i64 {a}" for a in [value, *arguments])
-    result = w.let(f"call i64 {function}({given})")
+    result = w.call_python("indirect", at, [value, *arguments])
     w.check_pending()
     results.append((result, w.block))
     w.line(f"br label %{done}")
@@ -184,8 +177,7 @@ def packet_load(w: FunctionWriter, i: Instruction, at: int) -> None:
     negative = w.let(f"icmp slt i64 {offset}, 0")
     w.line(f"br i1 {negative}, label %{special}, label %{plain}")
     w.begin(special)
-    function = w.constant("packet", 0, "ptr")
-    slow = w.let(f"call i64 {function}(i64 {context}, i64 {offset}, i64 {size})")
+    slow = w.call_python("packet", 0, [context, offset, str(size)])
     w.check_pending()
     missing = w.let(f"icmp slt i64 {slow}, 0")
     slow_block = w.block

@@ -64,6 +64,12 @@ class FunctionWriter(JumpsAndArithmetic):
         place = self.state(self.module.constant(kind, number))
         return self.let(f"load {type}, ptr {place}, align 8, !invariant.load !0")
 
+    def call_python(self, kind: str, number: int, arguments: list[str]) -> str:
+        """Call a Python function of the state block with up to six numbers; the caller checks PENDING."""
+        index = self.module.constant(kind, number)
+        given = ", ".join(f"i64 {a}" for a in [*arguments, *"000000"][:6])
+        return self.let(f"call i64 {self.module.python()}(i64 {index}, {given}, ptr %s)")
+
     def pointer(self, base: str, offset: int = 0) -> str:
         """The pointer for a number plus an offset."""
         if not self.module.direct:

@@ -102,10 +102,46 @@ define internal void @fault(i64 %kind, i64 %insn, i64 %a, i64 %size, ptr %s) #2 
 """
 
 
+_ARGUMENTS = range(1, 7)
+_PYTHON = "\n".join(
+    [
+        "define internal i64 @python(i64 %slot, i64 %a1, i64 %a2, i64 %a3, i64 %a4, i64 %a5, i64 %a6, ptr %s) #2 {",
+        "  %args = alloca [8 x ptr]",
+        *(
+            f"  %p{name} = getelementptr i64, ptr %s, i64 {{{name}}}\n  %{name} = load ptr, ptr %p{name}"
+            for name in ("ensure", "release", "number", "vectorcall", "unsigned", "decref", "clear")
+        ),
+        "  %gil = call i32 %ensure()",
+        *(
+            f"  %o{i} = call ptr %number(i64 %a{i})\n"
+            f"  %q{i} = getelementptr ptr, ptr %args, i64 {i}\n  store ptr %o{i}, ptr %q{i}"
+            for i in _ARGUMENTS
+        ),
+        "  %fp = getelementptr i64, ptr %s, i64 %slot",
+        "  %f = load ptr, ptr %fp",
+        "  %r = call ptr %vectorcall(ptr %f, ptr %q1, i64 6, ptr null)",
+        *(f"  call void %decref(ptr %o{i})" for i in _ARGUMENTS),
+        "  %failed = icmp eq ptr %r, null",
+        "  br i1 %failed, label %raised, label %fine",
+        "raised:",
+        "  call void %clear()",
+        "  store i64 {raised}, ptr %s",
+        "  call void %release(i32 %gil)",
+        "  ret i64 0",
+        "fine:",
+        "  %v = call i64 %unsigned(ptr %r)",
+        "  call void %decref(ptr %r)",
+        "  call void %release(i32 %gil)",
+        "  ret i64 %v",
+        "}",
+    ]
+)
+
+
 class ModuleWriter:
     """The IR of one program. `text()` writes it; `constants` then says what slots from CONSTANTS on must hold.
 
-    Constants are (kind, number): ("load", slot of a 64-bit load), ("helper", number), ("function", start),
+    Python functions are held as objects, and take six numbers. Constants are (kind, number): ("load", slot of a 64-bit load), ("helper", number), ("function", start),
     ("map:<attribute>", slot of the 64-bit load that names the map), ("packet", 0), ("indirect", 0), ("tail", 0).
     """
 
@@ -183,6 +219,15 @@ class ModuleWriter:
             self._slots[key] = slot.CONSTANTS + len(self.constants)
             self.constants.append(key)
         return self._slots[key]
+
+    def python(self) -> str:
+        """The function that calls a Python function, given the slot that holds it."""
+        if "python" not in self.shared:
+            text = _PYTHON
+            for name, value in vars(slot).items():
+                text = text.replace("{" + name.lower() + "}", str(value)) if name.isupper() else text
+            self.shared["python"] = text
+        return "@python"
 
     def text(self) -> str:
         """The whole module."""

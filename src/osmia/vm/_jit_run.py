@@ -31,7 +31,7 @@ class Native:
     ) -> None:
         import mmap
 
-        from ..syscalls._native import buffer_address, native_function
+        from ..syscalls._native import buffer_address, native_function, python_api
 
         self.code = code
         self.machine = machine
@@ -41,6 +41,9 @@ class Native:
         self._block = mmap.mmap(-1, max(4096, (slot.CONSTANTS + len(constants)) * 8), flags=0x22)
         self._state = memoryview(self._block).cast("Q")
         self.state_address = buffer_address(self._block)
+        if constants:
+            for index, address in enumerate(python_api(), slot.ENSURE):
+                self._state[index] = address
         for index, (kind, number) in enumerate(constants, slot.CONSTANTS):
             self._state[index] = self._constant(kind, number) & MASK
         self.entry = native.address("f0")
@@ -62,45 +65,36 @@ class Native:
             return self.code.handle(number)
         if kind.startswith("map:"):
             return int(getattr(self.code.map_slots[number], kind[4:]))
-        make: dict[str, tuple[Callable[..., int], int]] = {
-            "packet": (self._packet, 3),
-            "tail": (self._tail, 2),
-            "tail_done": (self._tail_done, 1),
-        }
         if kind == "helper":
-            return self._wrap(self._helper(self.machine.helper(number, self.code.name)), 5)
+            return self._wrap(self._helper(self.machine.helper(number, self.code.name)))
         if kind == "indirect":
-            return self._wrap(self._indirect(number), 6)
-        function, arguments = make[kind]
-        return self._wrap(function, arguments)
+            return self._wrap(self._indirect(number))
+        return self._wrap({"packet": self._packet, "tail": self._tail, "tail_done": self._tail_done}[kind])
 
     def _helper(self, helper: Helper) -> Callable[..., int]:
         machine = self.machine
 
-        def call(r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+        def call(r1: int, r2: int, r3: int, r4: int, r5: int, _: int) -> int:
             return helper(machine, r1, r2, r3, r4, r5)
 
         return call
 
-    def _wrap(self, function: Callable[..., int], arguments: int) -> int:
-        """The address of `function` for native code: what it raises waits until the code has returned."""
-        from ..syscalls._native import native_callback
-
+    def _wrap(self, function: Callable[..., int]) -> int:
+        """The object that native code calls: what `function` raises waits until the code has returned."""
         machine, state = self.machine, self._state
 
         def guarded(*values: int) -> int:
             try:
                 return function(*values) & MASK
-            except BaseException as error:  # an interrupt too: ctypes would print it and go on
+            except BaseException as error:  # an interrupt too
                 machine.pending = error
                 state[slot.PENDING] = slot.RAISED
                 return 0
 
-        address, keep = native_callback(guarded, arguments)
-        self._keep.append(keep)
-        return address
+        self._keep.append(guarded)
+        return id(guarded)
 
-    def _packet(self, context: int, offset: int, size: int) -> int:
+    def _packet(self, context: int, offset: int, size: int, *_: int) -> int:
         from ._packet_load import load
 
         return load(self.machine, context, offset, size)
@@ -117,7 +111,7 @@ class Native:
 
         return call
 
-    def _tail(self, made: int, index: int) -> int:
+    def _tail(self, made: int, index: int, *_: int) -> int:
         """The entry of the program at `index` of a program array, 0 when there is none; its state in TAIL_STATE."""
         program = self.machine.map_at(made).program_at(index & 0xFFFF_FFFF)
         if program is None or self._tail_calls >= TAIL_CALLS:
@@ -141,7 +135,7 @@ class Native:
         other._state[slot.DEPTH] = self._state[slot.DEPTH]
         _by_state[other.state_address] = other
 
-    def _tail_done(self, address: int) -> int:
+    def _tail_done(self, address: int, *_: int) -> int:
         """What the tail-called program left: its fault is ours, the fuel it burnt too."""
         other = _by_state.get(address)
         if other is not None and other is not self:
@@ -158,6 +152,8 @@ class Native:
         def call(*arguments: int) -> int:
             machine, state = self.machine, self._state
             given = [value & MASK for value in arguments] + [0] * (5 - len(arguments))
+            if not machine.depth:  # a timer: no run has prepared the state
+                self._prepare(DEFAULT_FUEL, machine.stack_top)
             outer = state[slot.STACK], state[slot.DEPTH]
             state[slot.STACK], state[slot.DEPTH] = machine.stack_top, 0
             machine.depth += 1
@@ -225,8 +221,8 @@ class Native:
             return
         self._state[slot.PENDING] = 0
         error, self.machine.pending = self.machine.pending, None
-        if pending == slot.RAISED and error is not None:
-            raise error
+        if pending == slot.RAISED:
+            raise error or KeyboardInterrupt  # nothing else can end a helper's guard
         raise self._fault()
 
     def _fault(self) -> VmFault:
@@ -258,7 +254,9 @@ class Native:
         self._raise_pending()
         return result
 
-    def run_many(self, packets: Region, offsets: Any, lengths: Any, *, context: int, layout: Any = None) -> Verdicts:
+    def run_many(
+        self, packets: Region, offsets: Any, lengths: Any, *, context: int = 0, layout: Any = None
+    ) -> Verdicts:
         """Run it on each packet of `packets` (memory below 4 GiB); see `_jit_many.run_many`."""
         from ._jit_many import run_many
 

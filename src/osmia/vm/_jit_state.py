@@ -12,4 +12,6 @@ CPU, PID_TGID, UID_GID, CLOCK = range(9, 13)
 TAIL_STATE = 13
 # Where checked code found the last bytes it read and wrote: the base of a region, and its size less 7 (0: nowhere).
 READ_BASE, READ_LIMIT, WRITE_BASE, WRITE_LIMIT = range(14, 18)
-CONSTANTS = 20
+# The C functions with which the code calls Python (`syscalls._native.python_api`).
+ENSURE, RELEASE, NUMBER, VECTORCALL, UNSIGNED, DECREF, CLEAR = range(18, 25)
+CONSTANTS = 26

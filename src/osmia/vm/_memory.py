@@ -194,11 +194,13 @@ def fault(memory: Memory, address: int, size: int, write: bool, insn: int = -1) 
     """The VmFault for an access that no region allows."""
     kind = "write" if write else "read"
     inside = memory.find(address, max(size, 1))
-    near = memory.find(address, 1)
+    near = memory.find(address, 1) or memory.find(address - 1, 1)
     if write and inside is not None:
         why = f"{inside.name or 'the region'} is read-only"
     elif near is not None:
-        why = f"runs over the end of {near.name or 'its region'} ({near.size} bytes) by {address + size - near.end}"
+        why = (
+            f"runs over the end of {near.name or 'its region'} ({near.size} bytes) by {address + size - near.end} bytes"
+        )
     elif address < mmap.PAGESIZE:
         why = "a null pointer"
     else:

@@ -23,13 +23,15 @@ _EXTERNAL = frozenset(("memcpy", "memmove", "memset", "bcmp", "memcmp"))
 _STUBS = {62: bytes.fromhex("ff25020000009090"), 183: bytes.fromhex("5000005800021fd6")}
 _STUB_SIZE = 16
 _ALIGN = 64
+_FROM_HERE = 0
 _ARM = 183  # EM_AARCH64
 
 
 class Image(Data):
     """Code that has yet to get its position. Offsets are in bytes from its start.
 
-    fixups     (where, size, what): the address of offset `what` is to be stored in `size` bytes at `where`
+    fixups     (where, size, what): the address of offset `what` is to be stored in `size` bytes at `where`;
+               size 0: in 4 bytes, `what` less the image's address (a fixed address, seen from the instruction)
     externals  (where, name): the address of a C function is to be stored in 8 bytes at `where`
     symbols    (name, offset) of the functions
     """
@@ -109,6 +111,8 @@ class _Layout:
             pack_into("<i", self.code, where, target + row.addend - where)
         elif row.type == 24 and target is not None:  # PC64
             pack_into("<q", self.code, where, target + row.addend - where)
+        elif row.type == 2:
+            self.fixups.append((where, _FROM_HERE, row.addend - where))
         elif row.type in (1, 10, 11):  # 64, 32, 32S
             size = 8 if row.type == 1 else 4
             if target is None:
@@ -131,7 +135,10 @@ class NativeCode:
         code = bytearray(image.code)
         try:
             for where, size, target in image.fixups:
-                pack_into("<Q" if size == 8 else "<I", code, where, base + target)
+                if size == _FROM_HERE:
+                    pack_into("<i", code, where, target - base)
+                else:
+                    pack_into("<Q" if size == 8 else "<I", code, where, base + target)
             for where, name in image.externals:
                 pack_into("<Q", code, where, symbol_address(name))
             self._memory.fill(code)
