@@ -12,7 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import LinkedProgram, ProgramSpec
 
-_NOISE = ("processed ", "verification time", "stack depth", "peak_states", "mark_precise", "from ", "; ")
+_NOISE = (
+    "processed ",
+    "verification time",
+    "stack depth",
+    "peak_states",
+    "mark_precise",
+    "from ",
+    "; ",
+    "cur state:",
+    "old state:",
+)
 _PLACE = re.compile(r"^; (.*?) @ (.+):(\d+)$", re.M)
 _INSN = re.compile(r"^(\d+): \([0-9a-f]{2}\)", re.M)
 

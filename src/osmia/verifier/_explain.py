@@ -127,11 +127,14 @@ def explain(
     trace: Sequence[tuple[int, int]] = (),
     origins: Sequence[int] = (),
 ) -> Explanation:
-    """Explain a refusal. `trace` is the failing path as (slot, next slot); `origins[n]` is the slot that made rN."""
+    """Explain a refusal. `message` may have several lines, the last one is the verdict. `trace` is the failing path as
+    (slot, next slot); `origins[n]` is the slot that made rN."""
     source = _Source(program)
     text = message.strip().splitlines()[-1] if message.strip() else ""
-    plain, remedy = _special(program, text) or reason(text)
-    steps = _steps(source, text, insn, trace, origins)
+    plain, remedy = _stale(source, text, trace, origins) or _special(program, message) or reason(text)
+    if not plain:
+        plain, remedy = next((r for r in map(reason, reversed(message.splitlines())) if r[0]), ("", ""))
+    steps = _steps(source, message, insn, trace, origins)
     return Explanation(message=text, reason=plain, remedy=remedy, place=source.place(insn), steps=steps)
 
 
@@ -200,6 +203,33 @@ def _origin_note(source: _Source, register: int, slot: int) -> str:
         size = op.SIZE_BYTES[insn.opcode & op.SIZE_MASK]
         return f"{name} was loaded from memory here: any number of {size} byte{'s' if size > 1 else ''}"
     return f"{name} was set here: {source.text(slot)}"
+
+
+def _stale(
+    source: _Source, text: str, trace: Sequence[tuple[int, int]], origins: Sequence[int]
+) -> tuple[str, str] | None:
+    """A number that was a pointer until a helper took that away."""
+    match = re.search(r"R(\d+) invalid mem access '(?:scalar|inv)'", text)
+    number = int(match[1]) if match else -1
+    if not 0 <= number < len(origins):
+        return None
+    call = source.insn(origins[number])
+    if call is None or call.opcode != op.JMP | op.CALL or call.src or number == 0:
+        return None
+    from ._prototypes import any_proto
+
+    proto = any_proto(call.imm)
+    if proto is not None and proto.changes_packet:
+        return (
+            f"R{number} pointed into the packet until bpf_{proto.name}() may have moved it",
+            "read data and data_end from the context again behind the call, and compare them again",
+        )
+    if proto is not None and proto.releases:
+        return (
+            f"R{number} pointed to what bpf_{proto.name}() has given back",
+            "use the memory before it is submitted, discarded or released, never after",
+        )
+    return None
 
 
 def _special(program: Program, text: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from ..isa import op
 from . import _structure, _subprog, _walk
 from ._call import argument_count
 from ._env import EINVAL, Env
+from ._explain import explain
 from ._log import Log
 from ._profile import profile as choose_profile
 from ._prototypes import any_proto
@@ -49,7 +50,7 @@ def verify(
         _walk_all(env)
         depths = _subprog.check_stack(env)
     except Refused as e:
-        return _refusal(e, env, log)
+        return _refusal(e, env, log, program)
     _closing(env, log)
     return Verdict(True, log=log.text(), processed=env.processed, stack_depths=depths)
 
@@ -147,7 +148,7 @@ def _walk_all(env: Env) -> None:
         _walk.walk(env, state)
 
 
-def _refusal(refused: Refused, env: Env | None, log: Log) -> Verdict:
+def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> Verdict:
     log.say(refused.message)
     trace: tuple[tuple[int, int], ...] = ()
     registers: tuple[object, ...] = ()
@@ -158,6 +159,7 @@ def _refusal(refused: Refused, env: Env | None, log: Log) -> Verdict:
             trace = path(env.state)
             registers = tuple(env.regs)
         _closing(env, log)
+    origins = [reg.origin if isinstance(reg, Reg) else -1 for reg in registers]
     return Verdict(
         False,
         refused.errno or EINVAL,
@@ -165,6 +167,7 @@ def _refusal(refused: Refused, env: Env | None, log: Log) -> Verdict:
         log.text(),
         refused.insn,
         processed,
+        explanation=explain(program, refused.message, refused.insn, trace, origins),
         trace=trace,
         registers=registers,
     )
