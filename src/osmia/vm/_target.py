@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Self
 
+    from ..btf import Btf
+    from ..btf import Btf
     from ..objects import AttachPoint, Cache, Object, ProgramSpec
+    from ._events import Events
     from ._machine import Helper
     from ._map_base import VmMap
     from ._memory import Region
@@ -57,6 +60,9 @@ class LoadedVm:
         )  # fmt: skip
         self._home_process = machine.process
         self._at_home = True
+        self._events: Events | None = None
+        self.started_at = world.monotonic()
+        machine.data.setdefault("stack", self._stack)
 
     # Runs
 
@@ -102,6 +108,27 @@ class LoadedVm:
         region = self.machine.memory.adopt(bytearray(size) if size else bytearray(8), "context")
         self._contexts[size] = region
         return region
+
+    def _stack(self, user: bool) -> list[int] | None:
+        """Addresses of the current stack: the process' own, if its source can walk it."""
+        frames = getattr(self.machine.process, "frames", None)
+        return frames(127) if user and frames is not None else None
+
+    # Events of the caller's
+
+    @property
+    def events(self) -> Events:
+        """Makes events happen: `fire(probe, args, ...)`, `advance(seconds)`."""
+        if self._events is None:
+            from ._events import Events
+
+            self._events = Events(self)
+        return self._events
+
+    @property
+    def home(self) -> Task:
+        """The task that programs run in when no event says another."""
+        return self._home
 
     # Hooks, for sources
 
@@ -345,6 +372,7 @@ class VmTarget:
         world = self.world or World(cpus=possible_cpus())
         machine = Machine(world=world, helpers=self.helpers, memory_limit=self.memory_limit)
         loaded = LoadedVm(obj, machine, self.sources)
+        btf = _types(obj)
         try:
             for spec in obj.maps:
                 data = (contents or {}).get(spec.name)
@@ -353,7 +381,7 @@ class VmTarget:
                     spec = spec.replace(contents=data)
                 if size:
                     spec = spec.replace(max_entries=size)
-                loaded.maps[spec.name] = create_from_spec(machine, spec)
+                loaded.maps[spec.name] = create_from_spec(machine, spec, btf=btf)
             self._load_programs(loaded, specs)
             _fill_references(loaded)
         except BaseException:
@@ -420,7 +448,10 @@ def _verify(obj: Object, spec: ProgramSpec) -> bool:
     verify, from_spec = getattr(verifier, "verify", None), getattr(verifier, "from_spec", None)
     if verify is None or from_spec is None:
         return False
-    verdict = verify(from_spec(obj, spec))
+    try:
+        verdict = verify(from_spec(obj, spec))
+    except ImportError:
+        return False
     if not verdict.accepted:
         line = getattr(verdict.explanation, "line", None)
         raise VerifierError(
@@ -432,6 +463,15 @@ def _verify(obj: Object, spec: ProgramSpec) -> bool:
             hint=str(getattr(verdict.explanation, "remedy", "") or ""),
         )
     return True
+
+
+def _types(obj: Object) -> Btf | None:
+    """The object's types: they tell of locks and timers in values."""
+    if not obj.btf:
+        return None
+    from ..btf import Btf
+
+    return Btf(obj.btf)
 
 
 def _fill_references(loaded: LoadedVm) -> None:
@@ -452,3 +492,12 @@ def _fill_references(loaded: LoadedVm) -> None:
             else:
                 raise ObjectError(f"fill map {spec.name}: maps of type {spec.type} take no references")
             raise ObjectError(f"fill map {spec.name}: {symbol!r} is not in the object")
+
+
+def _types(obj: Object) -> Btf | None:
+    """The object's own types, for special fields of map values."""
+    if not obj.btf:
+        return None
+    from ..btf import Btf
+
+    return Btf(obj.btf)

@@ -1,0 +1,433 @@
+"""A program under test."""
+
+from __future__ import annotations
+
+import os
+
+from .._data import Data
+from ..errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Self
+
+    from ..objects import Object
+    from ..session import Event, MapView
+    from ..verifier import Verdict
+    from ..vm._coverage import Coverage
+    from ..vm._events import Arguments
+    from ..vm._machine import Helper, Machine
+    from ..vm._program import PacketResult, VmProgram
+    from ..vm._sources import Task
+    from ..vm._target import LoadedVm
+    from ..vm._world import World
+
+SECOND = 1_000_000_000
+
+
+class Verification(Data):
+    """What a kernel would say: true when it accepts every program. `verdicts` are by program."""
+
+    kernel: str
+    verdicts: dict[str, Verdict]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every program would load."""
+        return all(verdict.accepted for verdict in self.verdicts.values())
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+    @property
+    def message(self) -> str:
+        """What is wrong with the first program that is refused; "" when none is."""
+        for name, verdict in self.verdicts.items():
+            if not verdict.accepted:
+                return f"{name}: {verdict.message}"
+        return ""
+
+
+class Vm:
+    """A script or an object, loaded in user space and started; a context manager.
+
+    `source` is a script's text, the path (`pathlib.Path`) of a script, of a BPF object or of a C file (for which
+    `clang` has to be in $PATH), or an `Object`. `params` are `$1`, `$2`, ...; `options` answers `getopt()`.
+
+    Nothing of the machine shows: the clock starts at one second after boot and stands still until `advance`, random
+    numbers come from `seed`, and programs run as process 1000, "test", of user 1000, on CPU 0 of `cpus`.
+
+    `helpers` replaces helpers: {"get_prandom_u32": 7}, or functions (machine, r1, ..., r5) -> int. `engine` is
+    "interpreter", which counts `coverage`, or "jit". A program that the verifier refuses raises VerifierError, unless
+    `checked` is True: then it runs with every access bounded. `unsafe` allows `system()` and its like.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Object,
+        *,
+        params: Sequence[str | int] = (),
+        options: Mapping[str, str | int] | None = None,
+        helpers: Mapping[str | int, Helper | int] | None = None,
+        engine: str = "interpreter",
+        checked: bool | None = None,
+        unsafe: bool = False,
+        cpus: int = 0,
+        seed: int = 0,
+        cache: bool = True,
+    ) -> None:
+        from ..session import Session
+        from ..sinks import TextSink
+        from ..vm._target import VmTarget, possible_cpus
+
+        self.events: list[Event] = []
+        self.warnings: list[str] = []
+        self._out: list[str] = []
+        self._err: list[str] = []
+        self._coverage: Coverage | None = None
+        self._text = TextSink(self._out.append, self._err.append, quiet=True)
+        self.object = _object(source, params, options, unsafe, cache, cpus or possible_cpus())
+        self.world = _world(cpus or possible_cpus(), seed)
+        mocks = {
+            which: _constant(value) if isinstance(value, int) else value for which, value in (helpers or {}).items()
+        }
+        target = _Target(VmTarget(world=self.world, helpers=mocks, engine=engine, checked=checked))
+        self._session = Session(
+            self.object, target, sink=self._take, unsafe=unsafe, keep=True, warn=self.warnings.append
+        )
+        self._loaded: LoadedVm = target.watch(self._session)
+        try:
+            if engine == "interpreter":
+                self._count()
+            if self.object.attach_points:
+                self._session.start()
+            self._settle()
+        except BaseException:
+            self._session.close()
+            raise
+
+    def _count(self) -> None:
+        from ..vm._coverage import Coverage
+
+        self._coverage = Coverage()
+        for program in self._loaded.programs.values():
+            self._coverage.add(program)
+
+    def _take(self, event: Event) -> None:
+        self.events.append(event)
+        self._text(event)
+
+    def _settle(self) -> None:
+        """Handle what programs have sent; a script that called exit() ends."""
+        self._session.drain()
+        if not self._session.ended and not self._session.poll(0):
+            self._session.finish()
+
+    def _running(self, verb: str) -> None:
+        if self._session.ended:
+            raise UsageError(f"{verb}: the script has ended", hint="it called exit(), or finish() was called")
+
+    # Making things happen
+
+    def fire(
+        self,
+        probe: str,
+        args: Arguments = (),
+        *,
+        ret: object = None,
+        regs: Mapping[str, int] | None = None,
+        record: bytes | None = None,
+        address: int = 0,
+        pid: int | None = None,
+        tid: int | None = None,
+        comm: str | bytes | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        ppid: int | None = None,
+        cpu: int | None = None,
+        cgroup: int | None = None,
+    ) -> int:
+        """Make an event happen: every program attached to `probe` runs; the last one's return value.
+
+        `args` of a tracepoint are its fields by name, of functions and USDT probes their arguments in order; a str,
+        bytes or list becomes a pointer to it. `ret` is what a function returns, `regs` sets registers, `record`
+        replaces the whole context, `address` is the function's. The task is the machine's own but for what is given.
+        Raises VmFault for what a program did wrong, UsageError where nothing is attached.
+        """
+        self._running(f"fire {probe}")
+        task = self._task(pid, tid, comm, uid, gid, ppid, cpu, cgroup)
+        result = self._loaded.events.fire(probe, args, ret=ret, regs=regs, record=record, address=address, task=task)
+        self._settle()
+        return result
+
+    def _task(
+        self,
+        pid: int | None,
+        tid: int | None,
+        comm: str | bytes | None,
+        uid: int | None,
+        gid: int | None,
+        ppid: int | None,
+        cpu: int | None,
+        cgroup: int | None,
+    ) -> Task:
+        from ..vm._sources import Task
+
+        home = self._loaded.home
+        name = comm.encode("utf-8", "surrogateescape") if isinstance(comm, str) else comm
+
+        def given(value: int | None, default: int | None) -> int | None:
+            return default if value is None else value
+
+        tgid = pid if pid is not None else home.tgid
+        return Task(
+            tid if tid is not None else tgid,
+            tgid,
+            (home.comm if name is None else name[:15]),
+            ppid=given(ppid, home.ppid),
+            uid=given(uid, home.uid),
+            gid=given(gid, home.gid),
+            cgroup_id=given(cgroup, home.cgroup_id),
+            cpu=given(cpu, home.cpu),
+            start_time=home.start_time,
+            pid_namespace=home.pid_namespace,
+        )
+
+    def advance(self, seconds: float) -> int:
+        """Move the clock: intervals, profiles and timers fire when they are due. Returns how many did."""
+        self._running("advance the clock")
+
+        def on() -> bool:
+            self._settle()
+            return not self._session.ended
+
+        fired = self._loaded.events.advance(seconds, on)
+        self._settle()
+        return fired
+
+    def run(self, packet: bytes, *, program: str = "", ifindex: int = 1) -> PacketResult:
+        """Run an XDP, tc, socket filter or cgroup_skb program on a packet, Ethernet header included.
+
+        The result has `verdict`, its `name` ("PASS"), and the `packet` afterwards. `program` may be left out where only
+        one takes packets.
+        """
+        result = self._packet_program(program).run_packet(packet, ifindex=ifindex)
+        self._settle()
+        return result
+
+    def _packet_program(self, name: str) -> VmProgram:
+        from ..vm._program import PACKET_KINDS
+
+        if name:
+            return self.program(name)
+        found = [program for program in self._loaded.programs.values() if program.type in PACKET_KINDS]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise UsageError(f"run packet: programs that take packets are {names}", hint="name one: program=...")
+        return found[0]
+
+    def program(self, name: str) -> VmProgram:
+        """A program by its name; it has `run_once(context)`."""
+        try:
+            return self._loaded.programs[name]
+        except KeyError:
+            names = ", ".join(self._loaded.programs)
+            raise UsageError(f"find program {name!r}: there is none", hint=f"programs are {names}") from None
+
+    def signal(self, name: str) -> None:
+        """Run the `self:signal` probes of a signal ("SIGUSR1")."""
+        self._running(f"signal {name}")
+        points = [p for p in self.object.attach_points if p.provider == "self" and p.function == name]
+        if not points:
+            raise UsageError(f"signal {name}: no probe of the script is attached to it")
+        for point in points:
+            self.program(point.program).run_once()
+        self._settle()
+
+    def mock(self, helper: str | int, value: Helper | int) -> None:
+        """Replace a helper from now on: with a number, or a function (machine, r1, ..., r5) -> int.
+
+        With engine "jit", give `helpers` to `Vm` instead: native code calls what was there when it was made.
+        """
+        if self._coverage is None:
+            raise UsageError(
+                f"mock {helper}: native code has its helpers built in", hint="give them to Vm(helpers=...)"
+            )
+        self.machine.mock(helper, value)
+        self._coverage.rebuild()
+
+    def finish(self) -> int:
+        """End the script as Ctrl-C would: `end` probes run, maps are printed. Returns its exit status."""
+        self._session.finish()
+        return self._session.status
+
+    # Looking at what it did
+
+    @property
+    def maps(self) -> Mapping[str, MapView]:
+        """Maps by name: of a script `vm.maps["@x"]`, a mapping, or with `.value` where it has no keys."""
+        return self._session.maps
+
+    @property
+    def output(self) -> str:
+        """All that the script has printed."""
+        return "".join(self._out)
+
+    @property
+    def lines(self) -> list[str]:
+        """`output` by lines."""
+        return self.output.splitlines()
+
+    @property
+    def talk(self) -> str:
+        """What was said on the error stream: warnings, errorf()."""
+        return "".join(self._err)
+
+    @property
+    def printk(self) -> list[str]:
+        """Lines of bpf_printk()."""
+        return self.machine.output
+
+    @property
+    def status(self) -> int:
+        """What the script gave to exit(), else 0."""
+        return self._session.status
+
+    @property
+    def ended(self) -> bool:
+        """Whether the script has called exit(), or `finish` was called."""
+        return self._session.ended
+
+    @property
+    def machine(self) -> Machine:
+        """The machine: memory, and `data` that helpers look at."""
+        return self._loaded.machine
+
+    @property
+    def clock(self) -> int:
+        """CLOCK_MONOTONIC of the programs, in nanoseconds."""
+        return self.world.monotonic()
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Events that did not fit the ring, by probe."""
+        return self._session.lost
+
+    @property
+    def counts_coverage(self) -> bool:
+        """Whether there is a `coverage`: the interpreter counts it, native code does not."""
+        return self._coverage is not None
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which instructions and lines ran: `line_rate`, `missed_lines()`, `lcov()`, `html()`."""
+        if self._coverage is None:
+            raise UsageError("read coverage: native code counts nothing", hint='use engine="interpreter"')
+        return self._coverage
+
+    def verify(self, kernel: str = "", *, privileged: bool = True) -> Verification:
+        """What a kernel ("5.10"; "": the newest) would say of the programs; true when it takes all of them."""
+        from .. import verifier
+
+        profile = verifier.profile(kernel) if kernel else None
+        verdicts = {
+            spec.name: verifier.verify(verifier.from_spec(self.object, spec), profile, privileged=privileged)
+            for spec in self.object.programs
+        }
+        return Verification(kernel or "newest", verdicts)
+
+    def close(self) -> None:
+        """Free everything; what maps held and what was printed stays."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Vm: {', '.join(p.name for p in self.object.programs)}>"
+
+
+class _Target:
+    """The target of a `Vm`: its session sees the machine's clock, not the host's."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self.loaded: Any = None
+
+    def load(self, obj: Object) -> Any:
+        self.loaded = self._target.load(obj)
+        return self.loaded
+
+    def run_values(self) -> dict[str, int]:
+        world: World = self._target.world
+        return {
+            "run.boot_time": world.boottime(), "run.tai_offset": world.tai() - world.boottime(), "run.child_pid": 0,
+            "run.pid": 0,
+        }  # fmt: skip
+
+    def watch(self, session: Any) -> LoadedVm:
+        session.load()
+        loaded: LoadedVm = self.loaded
+        return loaded
+
+
+def _world(cpus: int, seed: int) -> World:
+    from random import Random
+
+    from ..vm._world import World
+
+    world = World(cpus=cpus)
+    world.clock = SECOND
+    chance = Random(seed)
+    world.random = lambda: chance.getrandbits(32)
+    world.pid = world.tgid = 1000
+    world.ppid = 1
+    world.comm = b"test"
+    world.uid = world.gid = 1000
+    world.start_time = SECOND // 2
+    return world
+
+
+def _constant(value: int) -> Callable[..., int]:
+    def helper(machine: Any, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+        return value
+
+    return helper
+
+
+def _object(
+    source: str | os.PathLike[str] | Object,
+    params: Sequence[str | int],
+    options: Mapping[str, str | int] | None,
+    unsafe: bool,
+    cache: bool,
+    cpus: int,
+) -> Object:
+    from .._api import compile, read_object
+    from ..objects import Object, derive_formats
+
+    if isinstance(source, os.PathLike):
+        path = os.fspath(source)
+        if path.endswith(".c"):
+            from ._clang import compile_c
+
+            source = compile_c(path)
+        elif _is_elf(path):
+            source = read_object(path)
+    if isinstance(source, Object):
+        if params or options:
+            raise UsageError("pass parameters to object: they were compiled in", hint="give them to osmia.compile()")
+        return source.replace(map_formats=source.map_formats + derive_formats(source, cpus=cpus))
+    return compile(source, params=params, options=options, unsafe=unsafe, cache=cache, target="vm")
+
+
+def _is_elf(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False  # reading the script says what is wrong

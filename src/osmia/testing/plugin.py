@@ -1,0 +1,79 @@
+"""pytest plugin: the fixture `osmia_vm`, and coverage of BPF programs over a whole test run.
+
+    def test_counts(osmia_vm):
+        vm = osmia_vm("tracepoint:syscalls:sys_enter_close { @ = count(); }")
+        vm.fire("tracepoint:syscalls:sys_enter_close", {"fd": 3})
+        assert vm.maps["@"].value == 1
+
+`pytest --osmia-coverage DIR` writes DIR/lcov.info and DIR/index.html.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from . import Vm
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--osmia-coverage DIR`."""
+    parser.getgroup("osmia").addoption(
+        "--osmia-coverage", metavar="DIR", default="", help="write coverage of BPF programs: DIR/lcov.info, index.html"
+    )
+
+
+@pytest.fixture
+def osmia_vm(request: pytest.FixtureRequest) -> Iterator[Callable[..., Vm]]:
+    """Makes `osmia.testing.Vm` objects, and closes them when the test is over."""
+    from . import Vm
+
+    made: list[Vm] = []
+
+    def make(source: Any, **options: Any) -> Vm:
+        vm = Vm(source, **options)
+        made.append(vm)
+        return vm
+
+    yield make
+    wanted = request.config.getoption("--osmia-coverage", "")
+    for vm in reversed(made):
+        if wanted and vm.counts_coverage:
+            _collected(request.config).merge(vm.coverage)
+        vm.close()
+
+
+_KEY: pytest.StashKey[Any] = pytest.StashKey()
+
+
+def _collected(config: pytest.Config) -> Any:
+    from ..vm._coverage import Coverage
+
+    return config.stash.setdefault(_KEY, Coverage())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was collected."""
+    folder = session.config.getoption("--osmia-coverage", "")
+    if not folder or hasattr(session.config, "workerinput"):
+        return
+    coverage = _collected(session.config)
+    os.makedirs(folder, exist_ok=True)
+    coverage.write_lcov(os.path.join(folder, "lcov.info"))
+    coverage.write_html(os.path.join(folder, "index.html"))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """One line with the share of lines and instructions."""
+    folder = config.getoption("--osmia-coverage", "")
+    if folder:
+        found = _collected(config)
+        terminalreporter.write_line(
+            f"BPF coverage: {found.line_rate:.1%} of lines, {found.instruction_rate:.1%} of instructions: {folder}"
+        )

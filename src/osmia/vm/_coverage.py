@@ -1,0 +1,265 @@
+"""Which instructions and source lines of programs ran: counted by the interpreter, written as lcov and HTML.
+
+Coverage of several loads of one object adds up: lines are told apart by file and number, instructions by program and
+bytes.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from ._code import Code
+    from ._interpreter import Interpreter
+    from ._program import VmProgram
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Coverage</title><style>
+body {{ font: 14px/1.4 sans-serif; margin: 2em; }} table {{ border-collapse: collapse; }}
+td {{ padding: 0 .7em; vertical-align: top; }} .n, .h {{ text-align: right; color: #666; }}
+pre, .src {{ font-family: monospace; white-space: pre; }} .hit {{ background: #dff5df; }}
+.miss {{ background: #fbdcdc; }}
+.part {{ background: #fdf3cf; }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+class ProgramCoverage:
+    """Counts of one program: `hits[i]` runs of slot i, `edges[(i, j)]` how often j came after the jump i."""
+
+    def __init__(self, name: str, code: Code) -> None:
+        self.name = name
+        self.code = code
+        self.engine: Interpreter | None = None
+        self.hits = [0] * len(code.slots)
+        self.edges: dict[tuple[int, int], int] = {}
+
+    @property
+    def slots(self) -> list[int]:
+        """Slots that hold instructions: a 64-bit load has a second one that holds none."""
+        code = self.code
+        return [i for i in range(len(code.slots)) if not (i and code.slots[i - 1].is_wide)]
+
+    def branches(self) -> dict[int, dict[int, int]]:
+        """Slot of each conditional jump -> {slot that may come next: how often it did}."""
+        from ..isa import op
+        from ._code_check import target
+
+        found: dict[int, dict[int, int]] = {}
+        for at in self.slots:
+            i = self.code.slots[at]
+            to = target(i, at)
+            conditional = i.opcode & op.CLASS_MASK in (op.JMP, op.JMP32) and i.opcode & op.OP_MASK not in (0x00, 0x80)
+            if to is not None and conditional:
+                found[at] = {way: self.edges.get((at, way), 0) for way in dict.fromkeys((to, at + 1))}
+        return found
+
+
+class LineCoverage:
+    """One source line: how often it ran, and its conditional jumps as (taken, possible)."""
+
+    __slots__ = ("branches", "hits", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.hits = 0
+        self.branches: list[tuple[int, ...]] = []
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it ran, and some jump of it went one way only."""
+        return self.hits > 0 and any(not all(ways) for ways in self.branches)
+
+
+class Coverage:
+    """Coverage of programs, collected while the interpreter runs them. `add` starts counting one program."""
+
+    def __init__(self) -> None:
+        self.programs: list[ProgramCoverage] = []
+
+    def add(self, program: VmProgram) -> None:
+        """Count this program from now on; it has to be one that the interpreter runs."""
+        from ._interpreter import _interpreter
+
+        found = ProgramCoverage(program.name, program.code)
+        found.engine = _interpreter(program.code, program.checked)
+        self.programs.append(found)
+        _count(found)
+
+    def rebuild(self) -> None:
+        """Take over helpers that were replaced after `add`: closures hold what they call."""
+        from ._interpreter_steps import build
+
+        for program in self.programs:
+            if program.engine is not None:
+                program.engine.steps[:] = build(program.engine)
+                _count(program)
+
+    def merge(self, other: Coverage) -> None:
+        """Take over what another one counted."""
+        self.programs += other.programs
+
+    def lines(self) -> dict[str, dict[int, LineCoverage]]:
+        """File -> line -> what ran of it. A line has run as often as the instruction of it that ran most."""
+        files: dict[str, dict[int, LineCoverage]] = {}
+        for program in self.programs:
+            branches = program.branches()
+            most: dict[tuple[str, int], int] = {}
+            for at in program.slots:
+                info = program.code.line_of(at)
+                if info is None or not info.line:
+                    continue
+                line = files.setdefault(info.file, {}).setdefault(info.line, LineCoverage(info.text))
+                where = info.file, info.line
+                most[where] = max(most.get(where, 0), program.hits[at])
+                if at in branches:
+                    line.branches.append(tuple(branches[at].values()))
+            for (file, number), hits in most.items():
+                files[file][number].hits += hits
+        return files
+
+    @property
+    def line_rate(self) -> float:
+        """Share of the source lines with code that ran, 0 to 1; 1 when there are none."""
+        all_lines = [line for lines in self.lines().values() for line in lines.values()]
+        return sum(line.hits > 0 for line in all_lines) / len(all_lines) if all_lines else 1.0
+
+    @property
+    def instruction_rate(self) -> float:
+        """Share of the instructions that ran, 0 to 1; loads of one program count once."""
+        merged = self._by_program()
+        total = sum(len(slots) for _, slots in merged.values())
+        return sum(hits > 0 for _, slots in merged.values() for hits in slots.values()) / total if total else 1.0
+
+    def missed_lines(self) -> dict[str, list[int]]:
+        """File -> numbers of the lines that did not run."""
+        found = {
+            file: [n for n, line in sorted(lines.items()) if not line.hits] for file, lines in self.lines().items()
+        }
+        return {file: numbers for file, numbers in found.items() if numbers}
+
+    def _by_program(self) -> dict[tuple[str, bytes], tuple[ProgramCoverage, dict[int, int]]]:
+        merged: dict[tuple[str, bytes], tuple[ProgramCoverage, dict[int, int]]] = {}
+        for program in self.programs:
+            key = program.name, program.code.insns
+            _, slots = merged.setdefault(key, (program, dict.fromkeys(program.slots, 0)))
+            for at in slots:
+                slots[at] += program.hits[at]
+        return merged
+
+    # Reports
+
+    def lcov(self) -> str:
+        """The text of a tracefile for genhtml and its like: lines, functions and branches."""
+        out = []
+        for file, lines in sorted(self.lines().items()):
+            out += ["TN:", f"SF:{file}"]
+            for number, line in sorted(lines.items()):
+                for block, ways in enumerate(line.branches):
+                    for way, count in enumerate(ways):
+                        out.append(f"BRDA:{number},{block},{way},{count if line.hits else '-'}")
+            taken = [count for line in lines.values() for ways in line.branches for count in ways]
+            out += [f"BRF:{len(taken)}", f"BRH:{sum(count > 0 for count in taken)}"]
+            out += [f"DA:{number},{line.hits}" for number, line in sorted(lines.items())]
+            out += [f"LF:{len(lines)}", f"LH:{sum(line.hits > 0 for line in lines.values())}", "end_of_record"]
+        return "\n".join(out) + "\n" if out else ""
+
+    def html(self, sources: Mapping[str, str] | None = None) -> str:
+        """One page: every file with its lines coloured, then the bytecode. `sources` gives texts of files by name.
+
+        Other files are read; of those that cannot be, the lines with code are shown.
+        """
+        from html import escape
+
+        from ..isa import disassemble
+
+        body = [f"<h1>Coverage</h1><p>{self.line_rate:.1%} of lines, {self.instruction_rate:.1%} of instructions</p>"]
+        for file, lines in sorted(self.lines().items()):
+            body.append(f"<h2>{escape(file)}</h2><table>")
+            for number, text in _source(file, lines, sources or {}):
+                body.append(_row(number, escape(text), lines.get(number)))
+            body.append("</table>")
+        for (name, insns), (_program, slots) in sorted(self._by_program().items()):
+            body.append(f"<details><summary>{escape(name)}: bytecode</summary><table>")
+            for (at, hits), text in zip(slots.items(), disassemble(insns)):
+                colour = "hit" if hits else "miss"
+                body.append(
+                    f'<tr class="{colour}"><td class="n">{at}</td><td class="h">{hits}</td>'
+                    f'<td class="src">{escape(text)}</td></tr>'
+                )
+            body.append("</table></details>")
+        return _PAGE.format(body="\n".join(body))
+
+    def write_lcov(self, path: str | os.PathLike[str]) -> None:
+        """Write `lcov()` to a file."""
+        _write(path, self.lcov())
+
+    def write_html(self, path: str | os.PathLike[str], sources: Mapping[str, str] | None = None) -> None:
+        """Write `html()` to a file."""
+        _write(path, self.html(sources))
+
+
+def _count(program: ProgramCoverage) -> None:
+    """Put a counter before each instruction."""
+    if program.engine is None:
+        return
+    steps: list[Callable[[list[Any]], int]] = program.engine.steps
+    jumps = program.branches()
+    for at in program.slots:
+        steps[at] = _counted(steps[at], at, program.hits, program.edges if at in jumps else None)
+
+
+def _counted(
+    step: Callable[[list[Any]], int], at: int, hits: list[int], edges: dict[tuple[int, int], int] | None
+) -> Callable[[list[Any]], int]:
+    if edges is None:
+
+        def count(r: list[Any]) -> int:
+            hits[at] += 1
+            return step(r)
+
+        return count
+
+    def count_edge(r: list[Any]) -> int:
+        hits[at] += 1
+        to = step(r)
+        edges[at, to] = edges.get((at, to), 0) + 1
+        return to
+
+    return count_edge
+
+
+def _source(file: str, lines: Mapping[int, LineCoverage], given: Mapping[str, str]) -> Iterable[tuple[int, str]]:
+    text = given.get(file)
+    if text is None:
+        try:
+            with open(file, encoding="utf-8", errors="replace") as source:
+                text = source.read()
+        except OSError:
+            return [(number, line.text) for number, line in sorted(lines.items())]
+    return list(enumerate(text.splitlines(), 1))
+
+
+def _row(number: int, text: str, line: LineCoverage | None) -> str:
+    if line is None:
+        return f'<tr><td class="n">{number}</td><td></td><td class="src">{text}</td></tr>'
+    colour = "part" if line.is_partial else "hit" if line.hits else "miss"
+    return (
+        f'<tr class="{colour}"><td class="n">{number}</td><td class="h">{line.hits}</td>'
+        f'<td class="src">{text}</td></tr>'
+    )
+
+
+def _write(path: str | os.PathLike[str], text: str) -> None:
+    from ..errors import UsageError
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"write coverage {path}: {(error.strerror or str(error)).lower()}") from None
