@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from ctypes import c_char, create_string_buffer
+from ctypes import create_string_buffer
 from struct import pack
 
 from osmia.btf import KIND_FUNC, KIND_STRUCT, KIND_TYPEDEF, Btf, load_kernel_btf
@@ -17,6 +17,7 @@ from osmia.syscalls import _bpf
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ctypes import Array, c_char
 
     Room = tuple[str, str]  # program type, expected attach type or ""
 
@@ -75,15 +76,15 @@ class Kernel:
 
     def __init__(self, btf: Btf | None = None) -> None:
         self.btf = btf or load_kernel_btf()
-        self._log: object = create_string_buffer(1 << 16)
+        self._log: Array[c_char] = create_string_buffer(1 << 16)
 
     def load(
         self, room: Room, insns: bytes, *, level: int = 1, license: str = "GPL", target: str = ""
     ) -> tuple[int, list[str]]:
         """(0 or errno, the verifier's lines)."""
         prog, attach = room
-        log: c_char = self._log  # type: ignore[assignment]
-        log[0] = b"\0"  # type: ignore[index]
+        log = self._log
+        log[0] = b"\0"
         btf_id = 0
         if attach in TARGETS:
             name, kind = TARGETS[attach]
@@ -95,7 +96,7 @@ class Kernel:
         )  # fmt: skip
         if fd >= 0:
             os.close(fd)
-        lines = log.value.decode(errors="replace").splitlines()  # type: ignore[attr-defined]
+        lines = log.value.decode(errors="replace").splitlines()
         return max(0, -fd), [line for line in lines if line and not line.startswith(_NOISE)]
 
     def exits(self, room: Room) -> bytes | None:

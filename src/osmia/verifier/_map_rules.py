@@ -47,12 +47,12 @@ RULES: dict[str, Rule] = {
     "array": Rule((4, 4), _ANY, _USER | _PROG | MMAPABLE | INNER_MAP),
     "prog_array": _FD,
     "perf_event_array": Rule((4, 4), (4, 4), _USER | PRESERVE_ELEMS),
-    "percpu_hash": Rule(_ANY, _ANY, (_HASH | NO_PREALLOC) & ~NUMA_NODE),
+    "percpu_hash": Rule(_ANY, _ANY, _HASH | NO_PREALLOC),
     "percpu_array": Rule((4, 4), _ANY, RDONLY | WRONLY | _PROG),
     "stack_trace": Rule((4, 4), (8, 1016), _USER),  # multiples of 8, kernel.perf_event_max_stack frames
     "cgroup_array": _FD,
     "lru_hash": Rule(_ANY, _ANY, _HASH | NO_COMMON_LRU | NO_PREALLOC),
-    "lru_percpu_hash": Rule(_ANY, _ANY, (_HASH | NO_COMMON_LRU | NO_PREALLOC) & ~NUMA_NODE),
+    "lru_percpu_hash": Rule(_ANY, _ANY, _HASH | NO_COMMON_LRU | NO_PREALLOC),
     "lpm_trie": Rule((5, 260), _ANY, _USER | _PROG | NO_PREALLOC, "some", NO_PREALLOC),
     "array_of_maps": _FD,
     "hash_of_maps": Rule(_ANY, (4, 4), _HASH | NO_PREALLOC),
@@ -121,6 +121,8 @@ def _flags(name: str, rule: Rule, info: MapInfo, version: tuple[int, int]) -> tu
         return EINVAL, "lists of its own for every CPU and one NUMA node exclude one another"
     if name in ("lru_hash", "lru_percpu_hash") and info.flags & NO_PREALLOC:
         return ENOTSUPP, f"a map of type {name} is always preallocated"
+    if name in _PER_CPU and info.flags & NUMA_NODE and name != "percpu_cgroup_storage":
+        return EINVAL, "memory that every CPU has its own of belongs to no NUMA node"
     return None
 
 

@@ -56,7 +56,8 @@ class Profile(Data):
         """Whether this kernel has a row of FEATURES; KeyError for a name that is none."""
         from ._features import FEATURES
 
-        return self.version >= FEATURES[feature].since
+        row = FEATURES[feature]
+        return self.version >= row.since or self.version in row.stable
 
     def unprivileged(self) -> Profile:
         """The same kernel for a loader without privileges."""
