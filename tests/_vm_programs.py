@@ -172,7 +172,7 @@ class Maker:
         """A look-up, with an update before it at times; what it finds is read, written and changed atomically."""
         r = self.r
         index = r.randrange(1, len(self.maps))
-        kind, key, value, entries = self.maps[index]
+        kind, _, value, entries = self.maps[index]
         for off in (-72, -80):
             self.emit(0x7A, 10, 0, off, r.randrange(entries + 2) if off == -80 else r.randrange(2))
         if r.random() < 0.4:

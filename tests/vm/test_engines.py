@@ -1,4 +1,4 @@
-"""Instructions, calls and memory in interpreter, checked and unchecked native code: the same programs, the same answers."""
+"""Instructions, calls and memory in interpreter, checked and unchecked native code: the same answers."""
 
 from __future__ import annotations
 
@@ -362,7 +362,8 @@ def test_tail_calls_are_limited(engine: str, machine: Machine) -> None:
     counter = create_map(machine, Shape(ARRAY, 4, 8, 1, name="count"))
     from osmia.isa import assemble
 
-    text = "r2 = map[fd:1][0]+0\nr3 = 1\nlock *(u64 *)(r2 + 0) += r3\nr2 = map[fd:0]\nr3 = 0\ncall bpf_tail_call\nr0 = 7\nexit"
+    text = "r2 = map[fd:1][0]+0\nr3 = 1\nlock *(u64 *)(r2 + 0) += r3\nr2 = map[fd:0]\nr3 = 0\n"
+    text += "call bpf_tail_call\nr0 = 7\nexit"
     table.set(0, Code(assemble(text), machine, maps=[table, counter], name="again"))
     assert execute(text, engine, machine=machine, maps=[table, counter]) == 7
     assert counter.lookup(bytes(4)) == (34).to_bytes(8, "little")

@@ -26,7 +26,8 @@ done:
 
 ; plan: 0 entry, 1 state, 2 context, 3 packets, 4 offsets (u32), 5 lengths (u32), 6 count, 7 verdicts (u32 or null),
 ; 8 histogram (u64 x 16), 9 template of the context, 10 its size, 11 to 14 offsets in the context of data, data_end,
-; data_meta and len (at least 4096 where there is none), 15 fuel a packet
+; data_meta and len (at least 4096 where there is none), 15 fuel a packet, 16 bytes of packets.
+; Returns how many ran; with bit 63 set when the next packet lies outside of the memory.
 define i64 @packets(i64 %address) nounwind {
   %plan = inttoptr i64 %address to ptr
   %fp = load ptr, ptr %plan
@@ -68,6 +69,8 @@ define i64 @packets(i64 %address) nounwind {
   %fuelp = getelementptr i64, ptr %plan, i64 15
   %fuel = load i64, ptr %fuelp
   %sf = getelementptr i64, ptr %s, i64 {fuel}
+  %limitp = getelementptr i64, ptr %plan, i64 16
+  %limit = load i64, ptr %limitp
   %any = icmp ne i64 %count, 0
   %keep = icmp ne ptr %verdicts, null
   br i1 %any, label %loop, label %done
@@ -78,6 +81,11 @@ loop:
   %np = getelementptr i32, ptr %lengths, i64 %i
   %length = load i32, ptr %np
   %o64 = zext i32 %o to i64
+  %l64 = zext i32 %length to i64
+  %last = add i64 %o64, %l64
+  %outside = icmp ugt i64 %last, %limit
+  br i1 %outside, label %bad, label %inside
+inside:
   %data = add i64 %base, %o64
   %data32 = trunc i64 %data to i32
   %end32 = add i32 %data32, %length
@@ -119,6 +127,9 @@ next:
   %n = add i64 %i, 1
   %go = icmp ult i64 %n, %count
   br i1 %go, label %loop, label %done
+bad:
+  %flagged = or i64 %i, -9223372036854775808
+  ret i64 %flagged
 stop:
   ret i64 %i
 done:

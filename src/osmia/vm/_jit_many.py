@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NONE = 1 << 20
 _BINS = 16
+_INDEX = (1 << 63) - 1
 
 
 class PacketLayout(Data):
@@ -62,8 +63,6 @@ def run_many(
         raise UsageError(f"run packets: {count} offsets, {len(sizes)} lengths")
     if packets.end >= 1 << 32:
         raise UsageError("run packets: they lie above 4 GiB", hint="allocate their memory with low=True")
-    if any(map(int(packets.size).__lt__, map(int.__add__, starts, sizes))):
-        raise UsageError("run packets: one of them runs over the end of the memory")
     if not count:
         return Verdicts(0, array("I"), (0,) * _BINS)
     own = None if context else machine.memory.allocate(len(layout.template), "context")
@@ -72,9 +71,10 @@ def run_many(
     plan = array("Q", [
         native.entry, native.state_address, own.base if own else context, packets.base,
         buffer_address(memoryview(starts)), buffer_address(memoryview(sizes)), count,
-        buffer_address(memoryview(verdicts)), buffer_address(memoryview(histogram)), buffer_address(template), len(template),
+        buffer_address(memoryview(verdicts)), buffer_address(memoryview(histogram)),
+        buffer_address(template), len(template),
         *(at if at >= 0 else _NONE for at in (layout.data, layout.data_end, layout.data_meta, layout.length)),
-        DEFAULT_FUEL,
+        DEFAULT_FUEL, packets.size,
     ])  # fmt: skip
     native._prepare(DEFAULT_FUEL, machine.stack_top)
     machine.depth += 1
@@ -85,6 +85,8 @@ def run_many(
         if own is not None:
             machine.memory.free(own)
     native._raise_pending()
+    if done >> 63:
+        raise UsageError(f"run packets: packet {done & _INDEX} runs over the end of the memory")
     return Verdicts(done, verdicts, tuple(histogram))
 
 

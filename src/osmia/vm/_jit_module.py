@@ -103,20 +103,17 @@ define internal void @fault(i64 %kind, i64 %insn, i64 %a, i64 %size, ptr %s) #2 
 
 
 _ARGUMENTS = range(1, 7)
+_SLOTS = ("ensure", "release", "number", "vectorcall", "unsigned", "decref", "clear")
 _PYTHON = "\n".join(
     [
         "define internal i64 @python(i64 %slot, i64 %a1, i64 %a2, i64 %a3, i64 %a4, i64 %a5, i64 %a6, ptr %s) #2 {",
         "  %args = alloca [8 x ptr]",
-        *(
-            f"  %p{name} = getelementptr i64, ptr %s, i64 {{{name}}}\n  %{name} = load ptr, ptr %p{name}"
-            for name in ("ensure", "release", "number", "vectorcall", "unsigned", "decref", "clear")
-        ),
+        *(f"  %p{name} = getelementptr i64, ptr %s, i64 {{{name}}}" for name in _SLOTS),
+        *(f"  %{name} = load ptr, ptr %p{name}" for name in _SLOTS),
         "  %gil = call i32 %ensure()",
-        *(
-            f"  %o{i} = call ptr %number(i64 %a{i})\n"
-            f"  %q{i} = getelementptr ptr, ptr %args, i64 {i}\n  store ptr %o{i}, ptr %q{i}"
-            for i in _ARGUMENTS
-        ),
+        *(f"  %o{i} = call ptr %number(i64 %a{i})" for i in _ARGUMENTS),
+        *(f"  %q{i} = getelementptr ptr, ptr %args, i64 {i}" for i in _ARGUMENTS),
+        *(f"  store ptr %o{i}, ptr %q{i}" for i in _ARGUMENTS),
         "  %fp = getelementptr i64, ptr %s, i64 %slot",
         "  %f = load ptr, ptr %fp",
         "  %r = call ptr %vectorcall(ptr %f, ptr %q1, i64 6, ptr null)",

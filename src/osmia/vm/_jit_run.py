@@ -69,7 +69,12 @@ class Native:
             return self._wrap(self._helper(self.machine.helper(number, self.code.name)))
         if kind == "indirect":
             return self._wrap(self._indirect(number))
-        return self._wrap({"packet": self._packet, "tail": self._tail, "tail_done": self._tail_done}[kind])
+        python: dict[str, Callable[..., int]] = {
+            "packet": self._packet,
+            "tail": self._tail,
+            "tail_done": self._tail_done,
+        }
+        return self._wrap(python[kind])
 
     def _helper(self, helper: Helper) -> Callable[..., int]:
         machine = self.machine
