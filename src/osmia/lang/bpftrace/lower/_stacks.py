@@ -21,6 +21,9 @@ _SEED = "-7046029254386353131"  # 2**64 divided by the golden ratio: odd, withou
 _FACTOR = "-4658895280553007687"  # from SplitMix64, whose steps these are
 
 
+RECENT = 16  # stacks that a program knows to be in the map, on each CPU: a power of two
+
+
 def frame_size(mode: str) -> int:
     """Bytes that a frame takes in the map."""
     return BUILD_ID_FRAME if mode == "build_id" else FRAME
@@ -35,6 +38,8 @@ def _stack(p: Program, e: ast.Name | ast.Call) -> Value:
     to = f.alloca(16 if t.kind == "ustack" else 8)
     if t.kind == "ustack":
         f.store(f.op("lshr", pid_tgid(p), "32"), f.gep(to, 8))
+    recent = p.keep_size
+    p.keep_size += 8 * RECENT
     mark = p.scratch_used
     limit = frame_size(t.mode) * t.count
     frames = p.scratch(limit)
@@ -46,7 +51,7 @@ def _stack(p: Program, e: ast.Name | ast.Call) -> Value:
     f.br(done)
     f.start(taken)
     f.store(_hash(p, frames, size, limit), to)
-    _remember(p, stack_map(t), to, frames)
+    _remember(p, stack_map(t), to, frames, recent)
     f.br(done)
     f.start(done)
     p.scratch_used = mark  # the id is all that is needed from here on
@@ -81,21 +86,30 @@ def _mix(p: Program, value: str) -> str:
     return f.op("xor", product, f.op("lshr", product, "29"))
 
 
-def _remember(p: Program, name: str, key: str, frames: str) -> None:
-    """Put the frames into the map if they are new there; where it has no room, the id becomes minus an errno."""
+def _remember(p: Program, name: str, key: str, frames: str, recent: int) -> None:
+    """Put the frames into the map if they are new there; where it has no room, the id becomes minus an errno.
+
+    `recent` is where ids lie that are known to be in the map, which nothing ever leaves: no look-up for those.
+    """
     f = p.f
     symbol = p.module.map(name)
-    new, lost, known = f.label("new"), f.label("lost"), f.label("known")
-    f.cond_br(f.is_null(f.helper(1, f"ptr {symbol}", f"ptr {key}", returns="ptr")), new, known)
+    ask, new, refused, lost, have, known = (f.label(n) for n in ("ask", "new", "refused", "lost", "have", "known"))
+    found = f.load(key)
+    place = f.gep(f.gep("%keep", recent), f.op("shl", f.op("and", found, str(RECENT - 1)), "3"))
+    f.cond_br(f.icmp("eq", f.load(place), found), known, ask)
+    f.start(ask)
+    f.cond_br(f.is_null(f.helper(1, f"ptr {symbol}", f"ptr {key}", returns="ptr")), new, have)
     f.start(new)
     result = f.helper(2, f"ptr {symbol}", f"ptr {key}", f"ptr {frames}", _NOEXIST)
-    refused = f.label("refused")
-    f.cond_br(f.icmp("eq", result, "0"), known, refused)
+    f.cond_br(f.icmp("eq", result, "0"), have, refused)
     f.start(refused)
-    f.cond_br(f.icmp("eq", result, _EEXIST), known, lost)  # another CPU was first
+    f.cond_br(f.icmp("eq", result, _EEXIST), have, lost)  # another CPU was first
     f.start(lost)
     f.store(result, key)
     p.script.count_lost_stack(p)
+    f.br(known)
+    f.start(have)
+    f.store(found, place)
     f.br(known)
     f.start(known)
 
