@@ -138,8 +138,14 @@ _PYTHON = "\n".join(
 class ModuleWriter:
     """The IR of one program. `text()` writes it; `constants` then says what slots from CONSTANTS on must hold.
 
-    Python functions are held as objects, and take six numbers. Constants are (kind, number): ("load", slot of a 64-bit load), ("helper", number), ("function", start),
-    ("map:<attribute>", slot of the 64-bit load that names the map), ("packet", 0), ("indirect", 0), ("tail", 0).
+    Python functions are held as objects, and take six numbers. Constants are (kind, number):
+
+    load             slot of a 64-bit load: what it loads
+    map:<attribute>  slot of the 64-bit load that names the map: an attribute of that map
+    function         first slot of a function: its handle
+    helper           number of a helper: Python
+    indirect         slot of a callx: Python
+    packet, tail, tail_done (0): Python
     """
 
     def __init__(self, code: Code, *, checked: bool, direct: bool) -> None:
