@@ -32,6 +32,13 @@ _NUMBERS = {
     "fsmount": (432, 432),
     "pidfd_open": (434, 434),
     "prctl": (157, 167),
+    "process_vm_writev": (311, 271),
+    "tgkill": (234, 131),
+    "kcmp": (312, 272),
+    "seccomp": (317, 277),
+    "timer_create": (222, 107),
+    "timer_settime": (223, 110),
+    "timer_delete": (226, 111),
 }
 MACHINE = os.uname().machine
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE, -1)

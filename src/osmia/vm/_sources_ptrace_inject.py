@@ -1,0 +1,113 @@
+"""System calls made on behalf of a stopped thread: how a command that is held before its exec gets its filter.
+
+The thread has to be stopped (PTRACE_INTERRUPT) in a system call of its own, whose instruction is used again; that call
+is restarted afterwards as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from struct import pack
+
+from ..syscalls import MACHINE
+from ..syscalls import _ptrace as pt
+from ._sources_ptrace_task import ARGUMENTS, NUMBER, PC, RESULT, SP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._sources_ptrace_task import Tracee
+
+MASK = 0xFFFF_FFFF_FFFF_FFFF
+PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER = 38, 1
+_ARM = MACHINE == "aarch64"
+_INSTRUCTION = b"\x01\x00\x00\xd4" if _ARM else b"\x0f\x05"  # svc #0, syscall
+_PRCTL, _SECCOMP = (167, 277) if _ARM else (157, 317)
+_RESTART = {MASK + 1 - n for n in (512, 513, 514)}  # -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND
+_SYSCALL_STOP = 0x857F
+_RED_ZONE = 256
+
+
+class Injection:
+    """A stopped thread that makes system calls for us; a context manager that puts everything back."""
+
+    def __init__(self, thread: Tracee, waiter: pt.Waiter) -> None:
+        self.thread = thread
+        self.ok = False
+        self._waiter = waiter
+        self._registers = pt.Registers()
+        self._before: list[int] = []
+        self._saved = b""
+        self._at = 0
+
+    def __enter__(self) -> Injection:
+        registers = self._registers
+        if registers.get(self.thread.pid) < 0:
+            return self
+        self._before = list(registers.words)
+        # arm64 has already gone back to the instruction where a call is restarted (do_signal).
+        self._at = self._before[PC] - (0 if _ARM else 2)
+        try:
+            self.ok = self.thread.read(self._at, len(_INSTRUCTION)) == _INSTRUCTION
+        except OSError:
+            self.ok = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._before:
+            return
+        words = list(self._before)
+        if self._saved:
+            self.thread.write(self._scratch(len(self._saved)), self._saved)
+        if not _ARM and self.ok and words[RESULT] in _RESTART:
+            words[PC] -= 2
+            words[RESULT] = words[NUMBER]
+        self._registers.words[:] = memoryview(pack(f"<{len(words)}Q", *words)).cast("Q")
+        self._registers.set(self.thread.pid)
+
+    def _scratch(self, size: int) -> int:
+        return (self._before[SP] - _RED_ZONE - size) & ~15
+
+    def put(self, data: bytes) -> int:
+        """Bytes on the thread's stack, below what it uses; their address."""
+        at = self._scratch(len(data))
+        self._saved = self.thread.read(at, len(data))
+        self.thread.write(at, data)
+        return at
+
+    def call(self, number: int, *arguments: int) -> int:
+        """Make the system call: its result, negative for an errno."""
+        tid, words = self.thread.pid, self._registers.words
+        words[PC] = self._at
+        words[NUMBER] = number
+        if not _ARM:
+            words[RESULT] = number
+            words[NUMBER] = MASK  # no call is to be restarted
+        for place, value in zip(ARGUMENTS, (*arguments, 0, 0, 0, 0, 0, 0)):
+            words[place] = value & MASK
+        self._registers.set(tid)
+        for _ in range(2):  # its entry, its exit
+            if pt.ptrace(pt.SYSCALL, tid) < 0 or self._waiter.wait(tid, pt.WALL) != tid:
+                self.ok = False
+                return -3
+            if self._waiter.status != _SYSCALL_STOP:
+                self.ok = False  # a signal came first
+                return -4
+        self._registers.get(tid)
+        result = words[RESULT]
+        return result - (1 << 64) if result >> 63 else result
+
+
+def install_filter(thread: Tracee, waiter: pt.Waiter, program: bytes, *, privileged: bool) -> bool:
+    """Put a seccomp filter on a stopped thread; whether that succeeded.
+
+    Without CAP_SYS_ADMIN the kernel asks for no_new_privs, which takes nothing away: programs that gain privileges do
+    not gain them under an ordinary user's tracer either.
+    """
+    with Injection(thread, waiter) as work:
+        if not work.ok:
+            return False
+        size = len(program) + 16
+        at = work._scratch(size)
+        work.put(pack("<H6xQ", len(program) // 8, at + 16) + program)
+        if not privileged and work.call(_PRCTL, PR_SET_NO_NEW_PRIVS, 1) != 0:
+            return False
+        return work.ok and work.call(_SECCOMP, SET_MODE_FILTER, 0, at) == 0

@@ -1,0 +1,273 @@
+"""The loop of the thread that traces: waits for stops, runs what is attached there, lets threads go on.
+
+Two ways of seeing system calls. A command that we started has a seccomp filter: only calls that somebody wants stop at
+all (PTRACE_EVENT_SECCOMP), and a second time (PTRACE_SYSCALL) where their result is wanted. Any other process stops at
+each call, twice.
+
+What a stop is, by its wait status: SECCOMP and SYSCALL below, which come first as they come most; else the upper 16
+bits name an event, or it is a signal on its way to the thread.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+from ..syscalls import _ptrace as pt
+from ._breakpoints import Breakpoints
+from ._sources_ptrace_events import Events
+from ._sources_ptrace_task import Process, Tracee, read_status
+from ._sources_ptrace_wanted import Wanted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._sources import Hooks
+
+SIGTRAP = 5
+SYSCALL_STOP = 0x7F | (SIGTRAP | 0x80) << 8
+SECCOMP_STOP = 0x7F | SIGTRAP << 8 | pt.EVENT_SECCOMP << 16
+NEVER = 1 << 63
+_LOOKS = 64  # stops between two looks at the clock while there is no rest
+# After these a thread's user may be another one: setuid to setfsgid, by name.
+USER_CALLS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")
+
+
+class Loop:
+    """All traced threads. `run` returns when `finish` was called, or there is nothing left to trace."""
+
+    def __init__(self, hooks: Hooks, warn: Callable[[str], None]) -> None:
+        self.hooks = hooks
+        self.warn = warn
+        self.waiter = pt.Waiter()
+        self.info = pt.SyscallInfo()
+        self.registers = pt.Registers()
+        self.threads: dict[int, Tracee] = {}
+        self.unclaimed: dict[int, int] = {}  # threads whose parent's stop is yet to come, with their status
+        self.backlog: list[tuple[int, int]] = []  # stops that came while something else was waited for
+        self.wanted = Wanted()
+        self.events = Events(self)
+        self.breakpoints = Breakpoints(self)
+        self.internal: dict[int, Callable[[Tracee], None]] = {}  # by number: run when such a call returns
+        self.filtered = False  # commands have a filter, see above
+        self.exact = True  # stops of the filter count; else those of PTRACE_SYSCALL
+        self.options = (
+            pt.O_TRACESYSGOOD | pt.O_TRACEFORK | pt.O_TRACEVFORK | pt.O_TRACECLONE | pt.O_TRACEEXEC | pt.O_TRACEEXIT
+            | pt.O_TRACESECCOMP
+        )  # fmt: skip
+        self.calls: list[Callable[[], None]] = []  # what other threads asked for
+        self.due = NEVER
+        self.on_due: Callable[[int], int] = _nothing_due  # (now) -> when next
+        self.done = False
+        self.quiet = False  # nothing is run any more
+        self.sees_calls = False
+        self.take_sample: Callable[[Tracee], None] = Tracee.refresh
+        self._default_enter: tuple[Callable[..., int], ...] = ()
+        self._default_leave: tuple[Callable[..., int], ...] = ()
+
+    # What is wanted
+
+    def load(self) -> None:
+        """Take over what is attached now."""
+        wanted = self.wanted
+        if self.quiet:
+            wanted.clear()
+        else:
+            wanted.load(self.hooks)
+        self._default_enter = wanted.raw_enter
+        self._default_leave = wanted.raw_leave
+        self.sees_calls = wanted.any_system_call
+        if self.sees_calls:
+            self._watch_users()
+        self.breakpoints.load()
+        for thread in self.threads.values():
+            thread.resume = self.resume_request(thread.owner)
+
+    def _watch_users(self) -> None:
+        if not self.internal:
+            from ..probes import traced_syscalls
+
+            for number, name in traced_syscalls().items():
+                if name in USER_CALLS:
+                    self.internal[number] = Tracee.refresh
+        for number in self.internal:
+            self.wanted.leave.setdefault(number, self._default_leave)
+
+    def resume_request(self, owner: Process) -> int:
+        """How threads of a process go on when nothing special is awaited."""
+        if self.filtered and self.exact:
+            return pt.CONT
+        # A process that may yet map a file with probes has to stop at its mmap calls.
+        return pt.SYSCALL if self.sees_calls or (owner.unmapped and self.breakpoints.files) else pt.CONT
+
+    # Threads
+
+    def add(self, tid: int, tgid: int = 0, ppid: int = 0) -> Tracee:
+        """A thread that we trace from now on."""
+        if not tgid:
+            status = read_status(tid)
+            tgid, ppid = int(status.get("Tgid", tid)), int(status.get("PPid", 0))
+        owner = next((t.owner for t in self.threads.values() if t.tgid == tgid), None)
+        thread = Tracee(tid, owner or Process(tgid, ppid), self.registers)
+        thread.resume = self.resume_request(thread.owner)
+        self.threads[tid] = thread
+        return thread
+
+    def drop(self, thread: Tracee) -> None:
+        """A thread that is no longer ours."""
+        self.threads.pop(thread.pid, None)
+        self.breakpoints.forget(thread)
+        thread.close()
+
+    def go_on(self, thread: Tracee, signal: int = 0) -> None:
+        """Let a stopped thread run, with this signal."""
+        request = pt.SYSCALL if thread.wanted >= 0 else thread.resume
+        pt.ptrace(request, thread.pid, 0, signal)
+
+    # The loop
+
+    def run(self, alarm: pt.Alarm) -> None:
+        """Handle stops until `done`; other threads wake it through `calls` and the alarm."""
+        waitpid, status = self.waiter.parts()
+        where, flags = self.waiter.address, pt.WAIT_FLAGS
+        looks = 0
+        if self.due != NEVER:
+            alarm.set(max(0, self.due - monotonic_ns()))
+        while not self.done:
+            if self.calls or self.backlog:
+                self._serve(alarm)
+                if self.done:
+                    return
+            tid = waitpid(-1, where, flags)
+            if tid > 0:
+                value = status.value
+                if value in (SECCOMP_STOP, SYSCALL_STOP):
+                    thread = self.threads.get(tid)
+                    if thread is not None:
+                        (self._at_filter if value == SECCOMP_STOP else self._at_syscall)(tid, thread)
+                    else:
+                        self.stop(tid, value)
+                else:
+                    self.stop(tid, value)
+                looks += 1
+                if looks < _LOOKS:
+                    continue
+            elif not self.threads and not self.unclaimed and not self.calls:
+                self._rest(alarm)
+            looks = 0
+            if self.due != NEVER:
+                now = monotonic_ns()
+                if now >= self.due:
+                    self.due = self.on_due(now)
+                    alarm.set(max(0, self.due - monotonic_ns()))
+
+    def _serve(self, alarm: pt.Alarm) -> None:
+        if self.calls:
+            alarm.set(-1 if self.due == NEVER else max(0, self.due - monotonic_ns()))
+        while self.calls:
+            self.calls.pop(0)()
+        while self.backlog and not self.done:
+            self.stop(*self.backlog.pop(0))
+
+    def _rest(self, alarm: pt.Alarm) -> None:
+        """There is no thread to wait for: sleep until somebody asks for something, or a timer is due."""
+        import time
+
+        wait = 0.02 if self.due == NEVER else min(0.02, max(0, self.due - monotonic_ns()) / 1e9)
+        time.sleep(wait)
+
+    def _at_filter(self, tid: int, thread: Tracee) -> None:
+        """A system call that the filter picked."""
+        info, raw = self.info, pt.raw_ptrace
+        words = info.words
+        if self.exact and raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address) > 0:
+            number = words[3]
+            fires = self.wanted.enter.get(number, self._default_enter)
+            if fires:
+                # The record of a tracepoint lies in what the kernel gave us: number, arguments; before them, in
+                # place of the stack pointer, the common fields, of which only the thread is known.
+                words[2] = tid << 32
+                record = info.bytes[16:80].tobytes()
+                for fire in fires:
+                    fire(record, thread)
+            if number in self.wanted.leave or self._default_leave or number in self.internal:
+                thread.wanted = number
+                raw(pt.SYSCALL, tid, 0, 0)
+                return
+        raw(pt.SYSCALL if thread.wanted >= 0 else thread.resume, tid, 0, 0)
+
+    def _at_syscall(self, tid: int, thread: Tracee) -> None:
+        """The start (where all calls stop) or the end of a system call."""
+        info, raw = self.info, pt.raw_ptrace
+        words = info.words
+        got = raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)
+        if got > 0:
+            what = words[0] & 0xFF
+            if what == pt.EXIT:
+                number, thread.wanted = thread.wanted, -1
+                fires = self.wanted.leave.get(number, self._default_leave) if number >= 0 else ()
+                after = self.internal.get(number)
+                if after is not None:
+                    after(thread)
+                if fires:
+                    words[2], words[3], words[4] = tid << 32, number, words[3]
+                    record = info.bytes[16:40].tobytes()
+                    for fire in fires:
+                        fire(record, thread)
+            elif what == pt.ENTRY and not (self.filtered and self.exact):
+                number = thread.wanted = words[3]
+                fires = self.wanted.enter.get(number, self._default_enter)
+                if fires:
+                    words[2] = tid << 32
+                    record = info.bytes[16:80].tobytes()
+                    for fire in fires:
+                        fire(record, thread)
+        raw(pt.SYSCALL if thread.wanted >= 0 else thread.resume, tid, 0, 0)
+
+    def stop(self, tid: int, status: int) -> None:
+        """Any other stop, or the end of a thread."""
+        thread = self.threads.get(tid)
+        if status & 0xFF != 0x7F:
+            if status == 0xFFFF:
+                return  # continued: nobody asked for that
+            self.unclaimed.pop(tid, None)
+            if thread is not None:
+                self.events.ended(thread)
+                self._adopt()
+        elif thread is None:
+            # Its parent's event comes soon, and is to come first; without a parent, it never does.
+            self.unclaimed[tid] = status
+            if not self.threads:
+                self._adopt()
+        elif status == SECCOMP_STOP:
+            self._at_filter(tid, thread)
+        elif status == SYSCALL_STOP:
+            self._at_syscall(tid, thread)
+        elif thread.stepping is not None:
+            self.breakpoints.stepped(thread, status)
+        elif status >> 16:
+            self.events.happened(thread, status >> 16, status >> 8 & 0x7F)
+        else:
+            self._signal(thread, status >> 8 & 0x7F)
+
+    def _signal(self, thread: Tracee, number: int) -> None:
+        if number == SIGTRAP and self.breakpoints.hit(thread):
+            return
+        if self.wanted.events:
+            self.events.signal(thread, number)
+        self.go_on(thread, number)
+
+    def claim(self, tid: int) -> int:
+        """The status with which a new thread stopped before its parent told us of it, or 0."""
+        return self.unclaimed.pop(tid, 0)
+
+    def _adopt(self) -> None:
+        """A parent that died told nothing of its children: take those that wait."""
+        for tid, status in list(self.unclaimed.items()):
+            del self.unclaimed[tid]
+            self.add(tid)
+            self.backlog.append((tid, status))
+
+
+def _nothing_due(_now: int) -> int:
+    return NEVER
