@@ -159,7 +159,7 @@ def _number(text: bytes, flags: int) -> tuple[bool, int, int] | int:
         return -EINVAL
     rest = text[at:]
     skip = 0
-    if base in (0, 16) and rest[:2].lower() == b"0x" and rest[2:3].isalnum() and _digit(rest[2]) < 16:
+    if rest[:2].lower() == b"0x" and (base == 16 or (base == 0 and len(rest) > 2 and _digit(rest[2]) < 16)):
         base, skip = 16, 2
     elif base == 0:
         base = 8 if rest[:1] == b"0" else 10

@@ -54,7 +54,7 @@ class Format:
         value = self.arguments[self.used]
         self.used += 1
         start = at
-        while text[at : at + 1] in (b"0", b"+", b"-", b" ", b"#"):
+        while text[at : at + 1] in (b"0", b"+", b"-", b" "):
             at += 1
         flags = text[start:at].decode()
         start = at
@@ -92,8 +92,6 @@ class Format:
             digits = str(value)
         else:
             digits = f"{value:x}" if kind == b"x" else f"{value:X}"
-            if "#" in flags:
-                sign = "0x" if kind == b"x" else "0X"
         if "0" in flags and "-" not in flags:
             digits = digits.rjust(width - len(sign), "0")
         self._pad((sign + digits).encode(), flags, width)
@@ -114,13 +112,23 @@ class Format:
         if kind in (b"i", b"I"):
             return self._address(at, kind, then, value)
         if kind in (b"K", b"x", b"s", b"S", b"B"):
-            self._pad((f"{value:x}" if kind == b"x" else _symbol(self.m, value, kind)).encode(), flags, width)
+            if kind == b"x":
+                self._hexadecimal(value, flags, width)
+            else:
+                self._pad(_symbol(self.m, value, kind).encode(), flags, width)
             return at + 1
         if kind and not kind.isspace() and (kind.isalnum() or kind == b"_"):
             self.error = EINVAL
             return at
-        self._pad(f"{value:016x}".encode(), flags, width)
+        self._hexadecimal(value, flags, width)  # the kernel prints a hash of it here
         return at
+
+    def _hexadecimal(self, value: int, flags: str, width: int) -> None:
+        """Zeros up to 16 digits, or as many places as were asked for."""
+        digits = f"{value:x}"
+        if not width or ("0" in flags and "-" not in flags):
+            digits = digits.rjust(width or 16, "0")
+        self._pad(digits.encode(), flags, width)
 
     def _address(self, at: int, kind: bytes, version: bytes, value: int) -> int:
         if version not in (b"4", b"6"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._code import Code
     from ._machine import Machine
 
-_FORMAT = 1  # of generated code: raise it whenever the same bytecode gives other code
+_FORMAT = 2  # of generated code: raise it whenever the same bytecode gives other code
 LEVEL = 2
 
 

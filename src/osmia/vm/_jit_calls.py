@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 LOOKUP, KTIME, CPU, TAIL_CALL, PID_TGID, UID_GID, LOOP = 1, 5, 8, 12, 14, 15, 181
 _LOOP_LIMIT = 8 << 20  # BPF_MAX_LOOPS
-_E2BIG, _EINVAL = -7, -22
+# E2BIG as the kernel's inlined loop gives it: a 32-bit move (inline_bpf_loop in kernel/bpf/verifier.c, 5.19)
+_E2BIG, _EINVAL = 0xFFFF_FFF9, -22
 
 
 def helper_call(w: FunctionWriter, number: int, at: int) -> None:
@@ -93,7 +94,7 @@ def _loop(w: FunctionWriter, at: int) -> bool:
     if w.block != more:
         w.rename_in_phi(f"%{more} ]", f"%{w.block} ]", index)
     w.begin(bad)
-    error = w.let(f"select i1 {many}, i64 {_E2BIG}, i64 {_EINVAL}")
+    error = w.let(f"select i1 {odd}, i64 {_EINVAL}, i64 {_E2BIG}")
     w.line(f"br label %{done}")
     w.begin(done)
     w.set(0, w.let(f"phi i64 [ {index}, %{head} ], [ {following}, %{last} ], [ {error}, %{bad} ]"))

@@ -11,6 +11,7 @@ from ._map_storage import Room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..btf import Btf
     from ..objects import MapSpec
     from ._machine import Machine
 
@@ -52,6 +53,9 @@ _SHAREABLE = (
     types.HASH, types.PERCPU_HASH, types.LRU_HASH, types.LRU_PERCPU_HASH, types.ARRAY, types.PERCPU_ARRAY,
     types.QUEUE, types.STACK, types.BLOOM_FILTER, types.RINGBUF, types.USER_RINGBUF,
 )  # fmt: skip
+
+# Structs in values that only the kernel writes, and their sizes
+_SPECIAL = {"bpf_spin_lock": 4, "bpf_res_spin_lock": 8, "bpf_timer": 16, "bpf_wq": 16}
 
 
 def create_map(machine: Machine, shape: Shape) -> VmMap:
@@ -106,18 +110,39 @@ def _by_id(machine: Machine, number: int) -> VmMap | None:
     return maps[number - 1] if 0 < number <= len(maps) else None
 
 
-def shape_of(spec: MapSpec, *, shared: str = "") -> Shape:
-    """The shape that a `MapSpec` asks for."""
-    inner = shape_of(spec.inner) if spec.inner is not None else None
+def shape_of(spec: MapSpec, *, shared: str = "", btf: Btf | None = None) -> Shape:
+    """The shape that a `MapSpec` asks for; `btf` (of its object) tells of locks and timers in the value."""
+    inner = shape_of(spec.inner, btf=btf) if spec.inner is not None else None
+    locked, spin_lock = special_fields(btf, spec.value_type) if btf is not None and spec.value_type else ((), -1)
     return Shape(
         spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.name,
-        extra=spec.map_extra, inner=inner, shared=shared,
+        extra=spec.map_extra, inner=inner, shared=shared, locked=locked, spin_lock=spin_lock,
     )  # fmt: skip
 
 
-def create_from_spec(machine: Machine, spec: MapSpec, *, shared: str = "") -> VmMap:
+def special_fields(btf: Btf, value_type: int) -> tuple[tuple[tuple[int, int], ...], int]:
+    """((offset, size) of the fields that only the kernel writes, offset of the spin lock or -1) of a struct."""
+    from ..btf import KIND_STRUCT
+
+    outer = btf.resolve(value_type)
+    if btf.kind(outer) != KIND_STRUCT:
+        return (), -1
+    found: list[tuple[int, int]] = []
+    spin_lock = -1
+    for member in btf.members(outer):
+        inner = btf.resolve(member.type_id)
+        name = btf.name(inner)
+        if btf.kind(inner) == KIND_STRUCT and name in _SPECIAL:
+            offset = member.bit_offset // 8
+            found.append((offset, _SPECIAL[name]))
+            if name == "bpf_spin_lock":
+                spin_lock = offset
+    return tuple(found), spin_lock
+
+
+def create_from_spec(machine: Machine, spec: MapSpec, *, shared: str = "", btf: Btf | None = None) -> VmMap:
     """Create a map, give it its first contents and freeze it if the spec says so."""
-    made = create_map(machine, shape_of(spec, shared=shared))
+    made = create_map(machine, shape_of(spec, shared=shared, btf=btf))
     if spec.contents is not None:
         made.update(bytes(4), spec.contents.ljust(made.value_size, b"\0")[: made.value_size])
     if spec.frozen:

@@ -23,6 +23,7 @@ from osmia.vm._world import World
 SOCKET_FILTER, SCHED_CLS, XDP, CGROUP_SKB, RAW_TRACEPOINT, SYSCALL = 1, 3, 6, 8, 17, 31
 RESULTS = 64  # u64 that a program can leave
 MAP = 0x7E570000  # `r1 = 0x7e570002 ll` is map 2; map 0 is that of the results
+VALUE = 0x7E580000  # likewise the address of its (only) value
 
 
 class Run(NamedTuple):
@@ -64,16 +65,19 @@ def _patched(text: str, to: Callable[[int], tuple[int, int]]) -> bytes:
     while at < len(code):
         if code[at] == 0x18:
             imm = int.from_bytes(code[at + 4 : at + 8], "little")
-            if imm & ~0xFF == MAP:
+            if imm & ~0xFF in (MAP, VALUE):
                 source, value = to(imm & 0xFF)
-                code[at + 1] = code[at + 1] & 0xF | source << 4
+                code[at + 1] = code[at + 1] & 0xF | (source + (imm & ~0xFF == VALUE)) << 4
                 code[at + 4 : at + 8] = value.to_bytes(4, "little")
             at += 8
         at += 8
     return bytes(code)
 
 
-def in_kernel(type: int, text: str, shapes: list[Shape], packet: bytes, context: bytes = b"") -> Run:
+def in_kernel(
+    type: int, text: str, shapes: list[Shape], packet: bytes, context: bytes = b"", constant: bytes = b""
+) -> Run:
+    """`constant` goes into the last map, which is frozen then."""
     with ExitStack() as stack:
         fds = []
         for shape in shapes:
@@ -81,6 +85,9 @@ def in_kernel(type: int, text: str, shapes: list[Shape], packet: bytes, context:
             assert fd >= 0, os.strerror(-fd)
             stack.callback(os.close, fd)
             fds.append(fd)
+        if constant:
+            assert syscalls.map_update(fds[-1], bytes(4), constant) == 0
+            syscalls.map_freeze(fds[-1])
         log = syscalls.buffer(1 << 20)
         program = syscalls.prog_load(
             type=type, insns=_patched(text, lambda n: (1, fds[n])), name="osmia_twin", log_level=1, log=log
@@ -95,12 +102,20 @@ def in_kernel(type: int, text: str, shapes: list[Shape], packet: bytes, context:
 
 
 def in_vm(
-    type: int, text: str, shapes: list[Shape], packet: bytes, prepare: Callable[[Machine], None] | None = None
+    type: int,
+    text: str,
+    shapes: list[Shape],
+    packet: bytes,
+    prepare: Callable[[Machine], None] | None = None,
+    constant: bytes = b"",
 ) -> Run:
     with Machine(world=World(cpus=possible_cpus())) as machine:
         if prepare is not None:
             prepare(machine)
         maps = [create_map(machine, shape) for shape in shapes]
+        if constant:
+            maps[-1].update(bytes(4), constant)
+            maps[-1].freeze()
         code = Code(_patched(text, lambda n: (5, n)), machine, maps=maps, type=type)
         if not packet:
             region = machine.memory.allocate(64)
