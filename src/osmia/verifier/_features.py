@@ -1,8 +1,8 @@
 """What kernels learned, one row each: name, first version, upstream commit, what it allows, how to find out.
 
 A probe is a program in the assembler's syntax that a kernel with the feature takes and one without refuses: a socket
-filter, or of the type in front of a colon. Rows without one need BTF, a map or an attach point to be asked. The tests put
-the probes to three kernels.
+filter, or of the type in front of a colon. Rows without one need BTF, a map or an attach point to be asked. The tests
+put the probes to three kernels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ROWS = (
     Feature("bounded_loops", (5, 3), "2589726d12a1", "loops that end are walked; before, every back edge is refused",
             "r0 = 0\nl:\nr0 += 1\nif r0 < 4 goto l\nr0 = 0\nexit"),
     Feature("global_functions", (5, 6), "51c39bb1d5d1", "functions that are not static are verified on their own"),
-    Feature("tail_calls_in_functions", (5, 10), "e411901c0b77", "tail calls from functions, in programs that have both"),
+    Feature("tail_calls_in_functions", (5, 10), "e411901c0b77", "tail calls from functions too"),
     Feature("atomics", (5, 12), "5ffa25502b5a", "atomic operations besides add, and their old values",
             "r1 = 1\n*(u64 *)(r10 - 8) = r1\nr1 = atomic64_fetch_add((u64 *)(r10 - 8), r1)\nr0 = 0\nexit"),
     Feature("callbacks", (5, 13), "69c087ba6225", "helpers call functions of the program"),
@@ -54,7 +54,8 @@ _ROWS = (
             "r0 = 1\nr0 = bswap64 r0\nr0 = 0\nexit"),
     Feature("signed_division", (6, 6), "ec0e2da95f72", "signed division and modulo",
             "r0 = 9\nr0 s/= -2\nr0 = 0\nexit"),
-    Feature("gotol", (6, 6), "4cd58e9af8b9", "jumps of 32 bits", "r0 = 0\ngotol out\nr0 = 1\nout:\nr0 = 0\nif r0 != 0 goto pc-3\nexit"),
+    Feature("gotol", (6, 6), "4cd58e9af8b9", "jumps of 32 bits", "r0 = 0\ngotol out\nr0 = 1\nout:\nr0 = 0\n"
+            "if r0 != 0 goto pc-3\nexit"),
     Feature("exceptions", (6, 7), "f18b03fabaa9", "bpf_throw"),
     Feature("may_goto", (6, 9), "011832b97b31", "may_goto, which leaves a loop after a while",
             "r0 = 0\nl:\nmay_goto out\ngoto l\nout:\nexit"),
@@ -64,17 +65,20 @@ _ROWS = (
     # what the verifier follows
     Feature("spin_locks", (5, 1), "d83525ca62cf", "bpf_spin_lock in map values"),
     Feature("constant_spills", (5, 3), "f7cf25b2026d", "a constant is known again after a trip over the stack",
-            "r1 = 8\n*(u64 *)(r10 - 8) = r1\nr1 = *(u64 *)(r10 - 8)\nr2 = r10\nr2 += r1\nr0 = *(u64 *)(r2 - 16)\nr0 = 0\n"
+            "r1 = 8\n*(u64 *)(r10 - 8) = r1\nr1 = *(u64 *)(r10 - 8)\nr2 = r10\nr2 += r1\n"
+            "r0 = *(u64 *)(r2 - 16)\nr0 = 0\n"
             "exit"),
     Feature("btf_tracing", (5, 5), "9e15db66136a", "tracing programs follow kernel pointers by BTF"),
     Feature("bounds32", (5, 7), "3f50f132d840", "32-bit bounds of registers are tracked on their own"),
     Feature("sleepable", (5, 10), "1e6c62a88215", "programs that may sleep"),
     Feature("variable_stack_access", (5, 12), "01f810ace9ed", "stack is read and written at variable offsets",
-            "r1 = 0\n*(u64 *)(r10 - 8) = r1\n*(u64 *)(r10 - 16) = r1\ncall get_prandom_u32\nr0 &= 7\nr1 = r10\nr1 += r0\n"
+            "r1 = 0\n*(u64 *)(r10 - 8) = r1\n*(u64 *)(r10 - 16) = r1\ncall get_prandom_u32\nr0 &= 7\nr1 = r10\n"
+            "r1 += r0\n"
             "r0 = *(u8 *)(r1 - 16)\nr0 = 0\nexit"),
     Feature("timers", (5, 15), "b00628b1c7d5", "bpf_timer in map values"),
     Feature("narrow_spills", (5, 16), "354e8f1970f8", "1, 2 and 4-byte spills keep their value",
-            "w1 = 8\n*(u32 *)(r10 - 8) = r1\nr1 = *(u32 *)(r10 - 8)\nr2 = r10\nr2 += r1\nr0 = *(u32 *)(r2 - 16)\nr0 = 0\n"
+            "w1 = 8\n*(u32 *)(r10 - 8) = r1\nr1 = *(u32 *)(r10 - 8)\nr2 = r10\nr2 += r1\n"
+            "r0 = *(u32 *)(r2 - 16)\nr0 = 0\n"
             "exit"),
     Feature("kptrs", (5, 19), "c0a5a21c25f3", "kernel pointers in map values"),
     Feature("dynptr", (5, 19), "97e03f521050", "dynamic pointers"),
@@ -85,15 +89,16 @@ _ROWS = (
     Feature("uninit_stack_reads", (6, 3), "6715df8d5d24", "the privileged may read stack that was not written",
             "r0 = *(u64 *)(r10 - 8)\nr0 = 0\nexit", ((6, 1),)),
     Feature("not_equal_bounds", (6, 8), "d028f87517d6", "r != the end of its range narrows the range",
-            "call get_prandom_u32\nif r0 > 8 goto out\nif r0 == 8 goto out\nr1 = 0\n*(u64 *)(r10 - 8) = r1\nr2 = r10\n"
+            "call get_prandom_u32\nif r0 > 8 goto out\nif r0 == 8 goto out\nr1 = 0\n*(u64 *)(r10 - 8) = r1\n"
+            "r2 = r10\n"
             "r2 += r0\nr0 = *(u8 *)(r2 - 8)\nout:\nr0 = 0\nexit"),
     Feature("linked_offsets", (6, 10), "98d7ca374ba4", "copies of a register keep in step when a constant was added",
             "call get_prandom_u32\nr1 = r0\nr1 += 1\nif r0 > 6 goto out\nr2 = 0\n*(u64 *)(r10 - 8) = r2\nr2 = r10\n"
             "r2 += r1\nr0 = *(u8 *)(r2 - 8)\nout:\nr0 = 0\nexit"),
     Feature("preempt_disable", (6, 10), "fc7566ad0a82", "sections without preemption"),
     Feature("fastcall", (6, 12), "5b5f51bff1b6", "spills around calls that clobber nothing are removed"),
-    Feature("private_stacks", (6, 13), "a76ab5731e32", "stacks of kprobe, tracepoint and perf programs' functions count "
-            "one by one", _FRAMES),
+    Feature("private_stacks", (6, 13), "a76ab5731e32", "in kprobe and perf programs every function has 512 bytes",
+            _FRAMES),
     Feature("constant_keys", (6, 14), "d2102f2f5d75", "looking a constant key up within an array needs no null check"),
 )  # fmt: skip
 FEATURES: dict[str, Feature] = {row.name: row for row in _ROWS}
