@@ -24,6 +24,7 @@ COMMANDS = {
     "list": ("_list", "list probes, with their arguments"),
     "build": ("_build", "compile a script to a BPF object file"),
     "run": ("_run_object", "load and attach a BPF object file"),
+    "verify": ("_verify", "say whether a kernel would load the programs, and why not"),
     "doctor": ("_doctor", "say what this kernel and this user can do"),
     "bpftrace": ("_bpftrace", "take the command line of bpftrace"),
     "completions": ("_completions", "print completions for a shell"),

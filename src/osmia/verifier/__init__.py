@@ -7,6 +7,7 @@ from .._lazy import lazy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._explain import Explanation, Place, Step, explain
+    from ._policy import Policy, Violation, load_policy
     from ._profile import Profile, profile, versions
     from ._reasons import reason
     from ._types import LineInfo, MapInfo, Program, Subprogram, Verdict
@@ -18,6 +19,9 @@ _LAZY = {
     "Place": "_explain",
     "Step": "_explain",
     "explain": "_explain",
+    "Policy": "_policy",
+    "Violation": "_policy",
+    "load_policy": "_policy",
     "Profile": "_profile",
     "profile": "_profile",
     "versions": "_profile",
@@ -36,13 +40,16 @@ __all__ = [
     "LineInfo",
     "MapInfo",
     "Place",
+    "Policy",
     "Profile",
     "Program",
     "Step",
     "Subprogram",
     "Verdict",
+    "Violation",
     "explain",
     "from_spec",
+    "load_policy",
     "profile",
     "reason",
     "verify",

@@ -8,15 +8,26 @@ from .._data import Data
 from ..errors import IsaError
 from ..isa import PROG_TYPES, Instruction, format_instruction, helper_name, op, prog_type_name
 from ._reasons import reason
+from ._state import CTX, MAP_VALUE, PACKET, PACKET_END, PACKET_META, SCALAR, STACK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ._state import Reg
     from ._types import LineInfo, Program
 
 # Steps of the failing path that are shown: the last tests before the end.
 SHOWN_TESTS = 4
+_KINDS = {
+    CTX: "the context",
+    MAP_VALUE: "a map value",
+    PACKET: "a pointer into the packet",
+    PACKET_META: "a pointer to the packet's metadata",
+    PACKET_END: "the packet's end",
+    STACK: "a pointer to the stack",
+}
+_WAY_OUT = {"xdp": "return XDP_PASS;", "sched_cls": "return TC_ACT_OK;"}
 _REGISTER = re.compile(r"\bR(\d+)\b")
 
 
@@ -52,7 +63,7 @@ class Explanation(Data):
     def render(self) -> str:
         """Several lines: place, message, reason, the way there, the remedy."""
         at = self.place
-        where = f"{at.file}:{at.line}" if at.line else f"instruction {at.insn}"
+        where = f"{at.file}:{at.line}" if at.line else f"instruction {at.insn}" if at.insn >= 0 else "program"
         out = [f"{where}: ERROR: {self.reason or self.message}"]
         if at.source:
             out.append(f"    {at.source.strip()}")
@@ -86,7 +97,9 @@ class _Source:
             )
             for s in slots
         ]
-        self.lines = sorted(program.lines, key=lambda line: line.insn)
+        self.program = program
+        # Compilers mark what belongs to no line as line 0: it counts to the line before.
+        self.lines = sorted((line for line in program.lines if line.line), key=lambda line: line.insn)
 
     def line(self, slot: int) -> LineInfo | None:
         """The source line of a slot: the last that begins at it or before."""
@@ -125,42 +138,51 @@ def explain(
     message: str,
     insn: int,
     trace: Sequence[tuple[int, int]] = (),
-    origins: Sequence[int] = (),
+    registers: Sequence[Reg] = (),
+    acquired: Sequence[int] = (),
 ) -> Explanation:
     """Explain a refusal. `message` may have several lines, the last one is the verdict. `trace` is the failing path as
-    (slot, next slot); `origins[n]` is the slot that made rN."""
+    (slot, next slot), `registers` those of the innermost frame then; `acquired` are the slots of what is still held."""
     source = _Source(program)
     text = message.strip().splitlines()[-1] if message.strip() else ""
-    plain, remedy = _stale(source, text, trace, origins) or _special(program, message) or reason(text)
-    if not plain:
-        plain, remedy = next((r for r in map(reason, reversed(message.splitlines())) if r[0]), ("", ""))
-    steps = _steps(source, message, insn, trace, origins)
+    if text.startswith("combined stack size"):
+        insn, trace = -1, ()
+    plain, remedy = (
+        _stale(source, text, registers) or _bounds(source, text, insn, registers) or _special(program, message)
+        or reason(text)
+    )  # fmt: skip
+    leaks = acquired if "leak" in text or "Unreleased" in text else ()
+    steps = _steps(source, text, insn, trace, registers, leaks)
     return Explanation(message=text, reason=plain, remedy=remedy, place=source.place(insn), steps=steps)
 
 
 def _steps(
-    source: _Source, text: str, insn: int, trace: Sequence[tuple[int, int]], origins: Sequence[int]
+    source: _Source,
+    text: str,
+    insn: int,
+    trace: Sequence[tuple[int, int]],
+    registers: Sequence[Reg],
+    acquired: Sequence[int],
 ) -> tuple[Step, ...]:
-    found: dict[int, str] = {}
-    for word in ("alloc_insn=", "from insn ", "acquired at "):
-        for number in re.findall(word + r"(\d+)", text):
-            note = "a jump back to here closes the loop" if word == "from insn " else "acquired here"
-            found[int(number)] = note
-    registers = [int(n) for n in _REGISTER.findall(text)]
+    found = dict.fromkeys(acquired, "acquired here, and not given back on this path")
+    for number in re.findall(r"back-edge from insn (\d+)", text):
+        found[int(number)] = "the jump back from here closes the loop"
+    wanted = [int(n) for n in _REGISTER.findall(text)]
     failing = source.insn(insn)
     if failing is not None and failing.opcode & op.CLASS_MASK in (op.LDX, op.ST, op.STX):
-        registers.append(failing.src if failing.opcode & op.CLASS_MASK == op.LDX else failing.dst)
-    for n in dict.fromkeys(registers):
-        if n < len(origins) and 0 <= origins[n] < insn:
-            found.setdefault(origins[n], _origin_note(source, n, origins[n]))
+        wanted.append(failing.src if failing.opcode & op.CLASS_MASK == op.LDX else failing.dst)
+    for n in dict.fromkeys(wanted):
+        if n < len(registers) and registers[n].origin >= 0 and registers[n].origin != insn:
+            found.setdefault(registers[n].origin, _origin_note(source, n, registers[n]))
     steps = [(_order(trace, slot), Step(place=source.place(slot), note=note)) for slot, note in found.items()]
-    tests = []
+    tests: dict[tuple[int, bool], tuple[int, Step]] = {}
     for at, (slot, following) in enumerate(trace):
         jump = source.insn(slot)
-        if jump is not None and _is_test(jump) and not _same_line(source, slot, insn):
+        if jump is not None and following >= 0 and _is_test(jump):
             taken = following != slot + 1
-            tests.append((at, Step(place=source.place(slot), note=_test_note(source, slot, taken))))
-    steps += tests[-SHOWN_TESTS:]
+            tests.pop((slot, taken), None)
+            tests[slot, taken] = at, Step(place=source.place(slot), note=_test_note(source, slot, taken))
+    steps += list(tests.values())[-SHOWN_TESTS:]
     steps.sort(key=lambda pair: pair[0])
     return tuple(step for _, step in steps)
 
@@ -168,11 +190,6 @@ def _steps(
 def _order(trace: Sequence[tuple[int, int]], slot: int) -> int:
     """Where in the path the instruction ran last."""
     return max((at for at, (ran, _) in enumerate(trace) if ran == slot), default=-1)
-
-
-def _same_line(source: _Source, a: int, b: int) -> bool:
-    first, second = source.line(a), source.line(b)
-    return first is not None and second is not None and (first.file, first.line) == (second.file, second.line)
 
 
 def _is_test(insn: Instruction) -> bool:
@@ -186,35 +203,37 @@ def _test_note(source: _Source, slot: int, taken: bool) -> str:
     return f"{condition} {'holds' if taken else 'does not hold'} on this path"
 
 
-def _origin_note(source: _Source, register: int, slot: int) -> str:
-    insn = source.insn(slot)
+def _origin_note(source: _Source, register: int, reg: Reg) -> str:
     name = f"R{register}"
+    insn = source.insn(reg.origin)
     if insn is None:
         return f"{name} was set here"
     cls = insn.opcode & op.CLASS_MASK
-    if cls == op.JMP and insn.opcode & op.OP_MASK == op.CALL and insn.src == 0:
+    if insn.opcode == op.JMP | op.CALL and register:
+        return f"{name} lost its meaning here"
+    if insn.opcode == op.JMP | op.CALL and insn.src == 0:
         helper = helper_name(insn.imm) or f"helper {insn.imm}"
         if helper == "map_lookup_elem":
             return f"{name} is what bpf_map_lookup_elem() returned: null where the map lacks the key"
         return f"{name} is what bpf_{helper}() returned"
-    if cls == op.JMP and insn.opcode & op.OP_MASK == op.CALL:
+    if insn.opcode == op.JMP | op.CALL:
         return f"{name} is what the function returned"
-    if cls == op.LDX:
+    if cls == op.LDX and reg.kind == SCALAR:
         size = op.SIZE_BYTES[insn.opcode & op.SIZE_MASK]
         return f"{name} was loaded from memory here: any number of {size} byte{'s' if size > 1 else ''}"
-    return f"{name} was set here: {source.text(slot)}"
+    if reg.kind == SCALAR:
+        return f"{name} was set here: {source.text(reg.origin)}"
+    return f"{name}, {_KINDS.get(reg.kind, 'a pointer')}, was set here: {source.text(reg.origin)}"
 
 
-def _stale(
-    source: _Source, text: str, trace: Sequence[tuple[int, int]], origins: Sequence[int]
-) -> tuple[str, str] | None:
+def _stale(source: _Source, text: str, registers: Sequence[Reg]) -> tuple[str, str] | None:
     """A number that was a pointer until a helper took that away."""
     match = re.search(r"R(\d+) invalid mem access '(?:scalar|inv)'", text)
     number = int(match[1]) if match else -1
-    if not 0 <= number < len(origins):
+    if not 0 < number < len(registers):
         return None
-    call = source.insn(origins[number])
-    if call is None or call.opcode != op.JMP | op.CALL or call.src or number == 0:
+    call = source.insn(registers[number].origin)
+    if call is None or call.opcode != op.JMP | op.CALL or call.src:
         return None
     from ._prototypes import any_proto
 
@@ -230,6 +249,39 @@ def _stale(
             "use the memory before it is submitted, discarded or released, never after",
         )
     return None
+
+
+def _bounds(source: _Source, text: str, insn: int, registers: Sequence[Reg]) -> tuple[str, str] | None:
+    """An access outside of a packet or a map value: how far it may reach, and how far it is allowed to."""
+    match = re.search(r"R(\d+) (offset is outside of the packet|max value is outside|unbounded memory access)", text)
+    access = source.insn(insn)
+    if match is None or access is None or access.opcode & op.CLASS_MASK not in (op.LDX, op.ST, op.STX):
+        return None
+    number = int(match[1])
+    if number >= len(registers):
+        return None
+    reg = registers[number]
+    size = op.SIZE_BYTES[access.opcode & op.SIZE_MASK]
+    last = reg.off + access.off + reg.var.umax + size
+    if match[2].startswith("offset"):
+        known = (
+            f"only {reg.size} of its bytes are known to be there" if reg.size > 0 else "its length is not known here"
+        )
+        way_out = _WAY_OUT.get(prog_type_name(source.program.type) or "", "return 0;")
+        return (
+            f"the packet is used up to byte {last - 1}, but {known}",
+            f"compare with the end first: `if (data + {last} > data_end) {way_out}`",
+        )
+    room = reg.map.value_size if reg.map is not None else reg.size
+    if last < 1 << 32 and match[2].startswith("max"):
+        return (
+            f"the access may reach up to byte {last - 1} of {room}",
+            f"the offset may be at most {room - size}: test the index against a smaller limit before it is used",
+        )
+    return (
+        f"the offset into {room} bytes has no upper limit on this path",
+        "limit the index first: `if (i >= N) return 0;`, or `i &= N - 1` where N is a power of two",
+    )
 
 
 def _special(program: Program, text: str) -> tuple[str, str] | None:

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..btf import Btf
     from ..isa import Instruction
     from ..objects import Object, ProgramSpec
     from ._profile import Profile
@@ -151,15 +152,16 @@ def _walk_all(env: Env) -> None:
 def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> Verdict:
     log.say(refused.message)
     trace: tuple[tuple[int, int], ...] = ()
-    registers: tuple[object, ...] = ()
+    registers: tuple[Reg, ...] = ()
+    held: list[int] = []
     processed = 0
     if env is not None:
         processed = env.processed
         if hasattr(env, "state"):
             trace = path(env.state)
             registers = tuple(env.regs)
+            held = [insn for _, insn, kind in env.state.refs if kind == "ref"]
         _closing(env, log)
-    origins = [reg.origin if isinstance(reg, Reg) else -1 for reg in registers]
     return Verdict(
         False,
         refused.errno or EINVAL,
@@ -167,7 +169,7 @@ def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> V
         log.text(),
         refused.insn,
         processed,
-        explanation=explain(program, refused.message, refused.insn, trace, origins),
+        explanation=explain(program, refused.message, refused.insn, trace, registers, held),
         trace=trace,
         registers=registers,
     )
@@ -196,8 +198,9 @@ def path(state: State) -> tuple[tuple[int, int], ...]:
     return tuple(reversed(out))
 
 
-def from_spec(obj: Object, spec: ProgramSpec) -> Program:
-    """A program of an object as the verifier takes it: linked, maps by their index."""
+def from_spec(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Program:
+    """A program of an object as `verify` takes it: linked, maps by their index, CO-RE relocations resolved in `kernel`
+    (None: this machine's, when something needs it). ObjectError when that fails."""
     from ._from_spec import convert
 
-    return convert(obj, spec)
+    return convert(obj, spec, kernel)

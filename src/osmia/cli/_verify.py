@@ -1,0 +1,297 @@
+"""`osmia verify`: would these programs load, on this kernel or on others?"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .._data import Data
+from ..errors import OsmiaError, UsageError
+from ._engine import read_script, split_parameters
+from ._options import Option, help_lines, nearest, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..btf import Btf
+    from ..objects import Object
+    from ..verifier import Policy, Profile, Program, Verdict
+    from ._options import Parsed
+
+OPTIONS = (
+    Option(("-e", "--execute"), "verify the programs of this script", "SCRIPT"),
+    Option(("-x", "--hex"), "verify instructions given in hexadecimal, 16 digits each", "HEX"),
+    Option(
+        ("-k", "--kernel"), "kernel to answer for: 6.1, 5.4..6.12, or all (default: this one)", "VERSION", many=True
+    ),
+    Option(("--unprivileged",), "as a user without CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"),
+    Option(("--strict",), "a policy in TOML: allowed helpers, maps, attach points; budgets", "FILE"),
+    Option(("--btf",), "types of the kernel in question, for CO-RE relocations (default: this one's)", "FILE"),
+    Option(("--type",), "program type of --hex (default: socket_filter)", "TYPE"),
+    Option(("-o", "--output"), "format of the answer", "FORMAT", ("text", "json", "sarif")),
+    Option(("-v", "--verbose"), "print the verifier's log"),
+    Option(("-q", "--quiet"), "print refusals only"),
+    Option(("-h", "--help"), "show this"),
+)
+
+
+class Finding(Data):
+    """The answer of one kernel for one program; `violations` are those of the policy."""
+
+    file: str
+    program: Program
+    profile: Profile
+    verdict: Verdict
+    violations: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict.accepted and not self.violations
+
+
+def usage() -> str:
+    return f"""usage: osmia verify [OPTION]... FILE... | -e SCRIPT | -x HEX
+
+Say whether a kernel would load the programs of BPF object files, of scripts in the bpftrace language (FILE.bt) or of
+bytecode (FILE.hex), without a kernel and without privileges: Osmia's own verifier answers, with a profile for each
+version from 4.14 on. A refusal is explained on the source line, with the way that led there and what to write instead.
+
+Exit status: 0 when everything would load, 1 when something would not, 2 for a wrong command line.
+
+{help_lines(OPTIONS)}
+
+  osmia verify prog.bpf.o
+  osmia verify --kernel 5.4..6.12 -e 'interval:s:1 {{ @ = count(); }}'
+  osmia verify --kernel all -o sarif build/*.bpf.o > verify.sarif
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    args = parse(argv, OPTIONS)
+    if args.has("help"):
+        sys.stdout.write(usage())
+        return 0
+    profiles = _profiles(args.texts("kernel"), privileged=not args.has("unprivileged"))
+    policy = _policy(args.text("strict"))
+    findings = [
+        _verify(file, program, profile, policy, level=args.has("verbose"))
+        for file, program in _programs(args)
+        for profile in profiles
+    ]
+    if not findings:
+        raise UsageError("verify: there are no programs in that", hint="give an object file or a script with probes")
+    form = args.text("output", "text")
+    if form == "text":
+        _print_text(findings, quiet=args.has("quiet"), verbose=args.has("verbose"))
+    else:
+        import json
+
+        answer = _sarif(findings) if form == "sarif" else [_json(f) for f in findings]
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    return 0 if all(f.accepted for f in findings) else 1
+
+
+def _verify(file: str, program: Program, profile: Profile, policy: Policy | None, *, level: bool) -> Finding:
+    from ..verifier import verify
+
+    verdict = verify(program, profile, level=int(level))
+    violations = tuple(f"{v.rule}: {v.message}" for v in policy.check(program, verdict)) if policy is not None else ()
+    return Finding(file=file, program=program, profile=profile, verdict=verdict, violations=violations)
+
+
+# What is verified
+
+
+def _programs(args: Parsed) -> Iterator[tuple[str, Program]]:
+    from ..verifier import from_spec
+
+    words = list(args.arguments)
+    if args.has("hex"):
+        yield "hex", _bytecode("--hex", args.text("hex"), args.text("type", "socket_filter"))
+        return
+    if args.has("execute"):
+        params, named = split_parameters(words)
+        objects = [("script", _compile(args.text("execute"), "script", params, named))]
+    elif words:
+        hexes = [w for w in words if w.endswith(".hex")]
+        for path in hexes:
+            yield path, _bytecode(path, read_script(path), args.text("type", "socket_filter"))
+        objects = [(path, _object(path)) for path in words if path not in hexes]
+    else:
+        raise UsageError("verify: it needs something to verify", hint="give an object file, or -e 'script'")
+    kernel = _kernel_types(args.text("btf"))
+    for name, obj in objects:
+        for spec in obj.programs:
+            yield name, from_spec(obj, spec, kernel)
+
+
+def _kernel_types(path: str) -> Btf | None:
+    if not path:
+        return None
+    from ..btf import load_kernel_btf
+
+    return load_kernel_btf(path=path)
+
+
+def _compile(script: str, name: str, params: tuple[str, ...], named: dict[str, str | bool]) -> Object:
+    from .. import _api
+
+    return _api.compile(script, name=name, params=params, options=named, unsafe=True)
+
+
+def _object(path: str) -> Object:
+    if path.endswith(".bt") or path == "-":
+        return _compile(read_script(path), path, (), {})
+    from ._run_object import read_object
+
+    return read_object(path)
+
+
+def _bytecode(name: str, text: str, kind: str) -> Program:
+    from ..isa import PROG_TYPES
+    from ..verifier import Program
+
+    if kind not in PROG_TYPES:
+        close = nearest(kind, PROG_TYPES)
+        raise UsageError(
+            f"verify {name}: there is no program type {kind!r}",
+            hint=f"did you mean {close}" if close else "types are xdp, kprobe, sched_cls, ...",
+        )
+    try:
+        code = bytes.fromhex(text)
+    except ValueError as e:
+        raise UsageError(f"verify {name}: {e}", hint="write two hexadecimal digits a byte") from None
+    if not code or len(code) % 8:
+        raise UsageError(f"verify {name}: {len(code)} bytes are no whole number of instructions of 8")
+    return Program(insns=code, type=PROG_TYPES[kind], name=name.strip("-"))
+
+
+# What answers
+
+
+def _profiles(texts: Sequence[str], *, privileged: bool) -> list[Profile]:
+    from ..verifier import profile, versions
+
+    chosen: list[Profile] = []
+    for text in texts or [os.uname().release]:
+        first, dots, last = text.partition("..")
+        try:
+            ends = [profile(name, privileged=privileged) for name in (first, last if dots else first) if text != "all"]
+        except OsmiaError as e:
+            raise UsageError(e.message, hint=e.hint) from None
+        if ends and ends[0].version > ends[1].version:
+            raise UsageError(f"choose kernels {text}: {first} is newer than {last}", hint=f"write {last}..{first}")
+        known = [profile(name, privileged=privileged) for name in versions()]
+        between = [p for p in known if not ends or ends[0].version <= p.version <= ends[1].version]
+        chosen += between if dots or not ends else ends
+    return list(dict.fromkeys(chosen))
+
+
+def _policy(path: str) -> Policy | None:
+    if not path:
+        return None
+    from ..verifier import load_policy
+
+    return load_policy(path)
+
+
+# The answer
+
+
+def _print_text(findings: list[Finding], *, quiet: bool, verbose: bool) -> None:
+    out = sys.stdout
+    for n, f in enumerate(findings):
+        verdict = f.verdict
+        name = f"{f.file}: {f.program.name or 'program'}, kernel {f.profile.name}"
+        if verbose and verdict.log:
+            out.write(verdict.log.rstrip("\n") + "\n")
+        if f.accepted:
+            if not quiet:
+                stack = max(verdict.stack_depths, default=0)
+                out.write(f"{name}: would load ({verdict.processed} instructions walked, {stack} bytes of stack)\n")
+            continue
+        out.write(f"{name}: would not load\n")
+        if not verdict.accepted:
+            known = next((g for g in findings[:n] if _same_refusal(g, f)), None)
+            if known is not None:
+                out.write(f"  as by kernel {known.profile.name}: {verdict.message}\n")
+            elif verdict.explanation is not None:
+                out.write(verdict.explanation.render() + "\n")
+            else:
+                out.write(f"  verifier: {verdict.message}\n")
+        for text in f.violations:
+            out.write(f"  policy: {text}\n")
+
+
+def _same_refusal(a: Finding, b: Finding) -> bool:
+    return a.program == b.program and a.verdict.message == b.verdict.message and a.verdict.insn == b.verdict.insn
+
+
+def _json(f: Finding) -> dict[str, object]:
+    verdict = f.verdict
+    out: dict[str, object] = {
+        "file": f.file,
+        "program": f.program.name,
+        "kernel": f.profile.name,
+        "accepted": f.accepted,
+        "processed": verdict.processed,
+        "stack": max(verdict.stack_depths, default=0),
+    }
+    if not verdict.accepted:
+        out |= {"message": verdict.message, "errno": verdict.errno, "instruction": verdict.insn}
+        e = verdict.explanation
+        if e is not None:
+            out |= {"reason": e.reason, "remedy": e.remedy}
+            if e.place.line:
+                out |= {"source": {"file": e.place.file, "line": e.place.line, "text": e.place.source.strip()}}
+            out["steps"] = [
+                {"instruction": s.place.insn, "line": s.place.line or None, "note": s.note} for s in e.steps
+            ]
+    if f.violations:
+        out["violations"] = list(f.violations)
+    return out
+
+
+def _sarif(findings: list[Finding]) -> dict[str, object]:
+    """SARIF 2.1.0 (OASIS): one result for each refusal and each violated rule of the policy."""
+    from .._version import __version__
+
+    results: list[dict[str, object]] = []
+    for f in findings:
+        name = f"{f.program.name or 'program'} on kernel {f.profile.name}"
+        if not f.verdict.accepted:
+            e = f.verdict.explanation
+            parts = [e.reason, e.remedy] if e is not None else []
+            text = ". ".join([f"{name}: {f.verdict.message}", *[p for p in parts if p]])
+            results.append(_result("verifier", text, f))
+        results += [_result("policy", f"{name}: {text}", f) for text in f.violations]
+    rules = [
+        {"id": "verifier", "shortDescription": {"text": "a kernel would refuse the program"}},
+        {"id": "policy", "shortDescription": {"text": "the policy forbids it"}},
+    ]
+    driver = {
+        "name": "osmia",
+        "version": __version__,
+        "informationUri": "https://pypi.org/project/osmia/",
+        "rules": rules,
+    }
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+
+
+def _result(rule: str, text: str, f: Finding) -> dict[str, object]:
+    e = f.verdict.explanation
+    place: dict[str, object] = {"artifactLocation": {"uri": f.file}}
+    if rule == "verifier" and e is not None and e.place.line:
+        place = {"artifactLocation": {"uri": e.place.file}, "region": {"startLine": e.place.line}}
+    logical = [{"name": f.program.name or "program", "kind": "function"}]
+    return {
+        "ruleId": rule,
+        "level": "error",
+        "message": {"text": text},
+        "locations": [{"physicalLocation": place, "logicalLocations": logical}],
+    }

@@ -1,0 +1,11 @@
+#include "bpf.h"
+struct { __uint(type, HASH); __uint(max_entries, 16); __type(key, __u32); __type(value, __u64); } counts SEC(".maps");
+SEC("xdp")
+int count(struct xdp_md *ctx)
+{
+	__u64 *value = bpf_map_lookup_elem(&counts, (void *)(long)ctx->ingress_ifindex);
+	if (value)
+		*value += 1;
+	return XDP_PASS;
+}
+char _license[] SEC("license") = "GPL";
