@@ -132,6 +132,7 @@ class SkbContext(PacketContext):
         self.l2 = kind in ("sched_cls", "sched_act") if l2 is None else l2
         self.ifindex = ifindex
         self.mac = self.network = self.transport = 0  # addresses of the headers, 0 for none
+        self.mac_len = 0  # skb->mac_len: 0 until something sets it
         self.encapsulation = False
         self.csum_level = -1  # CHECKSUM_UNNECESSARY from 0 on
         self.load_packet(packet)
@@ -143,7 +144,7 @@ class SkbContext(PacketContext):
         super().load(b"")
         self._put(packet)
         self.encapsulation = False
-        self.transport = 0
+        self.transport = self.mac_len = 0
         self.csum_level = -1
         self.mac = self.data
         self.network = self.data + ETH_HLEN

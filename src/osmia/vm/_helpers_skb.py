@@ -95,6 +95,7 @@ def skb_change_head(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> 
     packet.data -= room
     packet.poke(packet.data, bytes(room))
     packet.mac = packet.meta = packet.data
+    packet.mac_len = packet.network - packet.mac
     packet.refresh()
     return 0
 
@@ -280,6 +281,7 @@ def _take_tag(packet: SkbContext) -> tuple[int, int]:
     tci = int.from_bytes(packet.peek(packet.data + 14, 2), "big")
     _pop(packet, 12, 4)
     packet.network = max(packet.network, packet.data + ETH_HLEN)
+    packet.mac_len = packet.network - packet.mac
     proto = int.from_bytes(packet.peek(packet.data + 12, 2), "big")
     if proto < 0x600:  # a length: 802.3 (Novell) or 802.2
         proto = 1 if packet.peek(packet.data + 14, 2) == b"\xff\xff" else 4
@@ -320,8 +322,9 @@ def skb_set_tstamp(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
 
 
 def _inner_protocol(packet: SkbContext) -> int:
-    """The protocol behind VLAN tags (__vlan_get_protocol), which begins to look 4 bytes before the network header."""
-    proto, at = packet.protocol, packet.network - 4
+    """The protocol behind VLAN tags (__vlan_get_protocol)."""
+    proto = packet.protocol
+    at = packet.mac + (packet.mac_len - 4 if packet.mac_len else ETH_HLEN)
     for _ in range(8):
         if proto not in _VLAN:
             break
