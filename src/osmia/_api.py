@@ -148,6 +148,7 @@ def trace(
     `script` is text, the path of a file (`pathlib.Path`; a `str` is always text), or an `Object`.
     `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` traces one process; `cmd` (a list, or a line that
     is split at blanks) is started once probes are attached, and the trace ends with it. `duration` is in seconds.
+    `target` "vm" needs no privilege: system calls, functions and signals of `cmd` or `pid` are traced by ptrace.
     `on_event` gets each event as it is read, instead of `events()`.
     Raises `SourceError`, `ProbeError`, `AttachError`, `VerifierError`, `PermissionDenied`, `UsageError`.
 
@@ -167,7 +168,8 @@ def trace(
             raise UsageError("pass parameters to object: they were compiled in", hint="give them to osmia.compile()")
         obj = script
     else:
-        obj = compile(script, name=name, params=params, options=options, pid=pid or 0, unsafe=unsafe)
+        more: dict[str, Any] = {"target": "vm", "has_cmd": bool(argv)} if target == "vm" else {}
+        obj = compile(script, name=name, params=params, options=options, pid=pid or 0, unsafe=unsafe, **more)
     return Trace(obj, _target(target), pid=pid or 0, cmd=argv, duration=duration, unsafe=unsafe, on_event=on_event)
 
 
@@ -185,8 +187,12 @@ def _target(target: str | Any) -> Any:
         from .kernel import KernelTarget
 
         return KernelTarget()
+    if target == "vm":
+        from .vm import VmTarget
+
+        return VmTarget.live()
     if isinstance(target, str):
-        raise UsageError(f"open target {target!r}: there is no such target", hint='"kernel" is')
+        raise UsageError(f"open target {target!r}: there is no such target", hint='"kernel" and "vm" are')
     return target
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..objects import Object
     from ..session import Event
+    from ..session._target import Target
 
 SIGINT, SIGTERM = 2, 15
 LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
@@ -40,6 +41,7 @@ class RunOptions(Data):
     unsafe: bool = False
     warnings: bool = True
     trace_pipe: bool = False
+    target: str = "kernel"
 
 
 def run_object(obj: Object, options: RunOptions) -> int:
@@ -62,16 +64,25 @@ def run_object(obj: Object, options: RunOptions) -> int:
             os.close(fd)
 
 
-def _run(obj: Object, options: RunOptions, out: Output) -> int:
+def open_target(options: RunOptions) -> Target:
+    """What the object is to run on."""
+    if options.target == "vm":
+        from ._vm import live_target
+
+        return live_target(options)
     from ..kernel import KernelTarget
 
+    return KernelTarget()
+
+
+def _run(obj: Object, options: RunOptions, out: Output) -> int:
     # The session catches these while it runs. What comes after it, while the process ends, must not kill it.
     _signal.signal(SIGINT, _signal.SIG_IGN)
     _signal.signal(SIGTERM, _signal.SIG_IGN)
     sink = make_sink(options, out)
     session = Session(
         obj,
-        KernelTarget(),
+        open_target(options),
         sink=sink,
         pid=options.pid,
         cmd=options.cmd,

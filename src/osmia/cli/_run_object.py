@@ -8,7 +8,7 @@ import sys
 from ..errors import FormatError, UsageError
 from ._engine import RunOptions, parse_pid, run_object
 from ._options import Option, help_lines, parse
-from ._trace import command
+from ._trace import TARGETS, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ OPTIONS = (
         ("-v", "--verbose"), "show the verifier's log where a program is refused; with --dry-run what is in the file"
     ),
     Option(("--unsafe",), "allow system()"),
+    Option(("--target",), "run it in the kernel, or in user space", "TARGET", TARGETS),
+    Option(("--pcap-in",), "run a packet program on the packets of this file, in user space; count verdicts", "FILE"),
+    Option(("--pcap-out",), "write the packets that it lets pass, as it leaves them", "FILE"),
+    Option(("--program",), "with --pcap-in, the program, where the file has several", "NAME"),
     Option(("--dry-run",), "attach everything, then end"),
     Option(("-h", "--help"), "show this"),
 )
@@ -71,7 +75,14 @@ def run(argv: Sequence[str]) -> int:
         duration=args.seconds("duration"),
         unsafe=args.has("unsafe"),
         trace_pipe=args.has("trace_pipe"),
+        target=args.text("target", "kernel"),
     )
+    if args.given("pcap_in"):
+        from ._pcap_run import run_capture
+
+        return run_capture(obj, options, args)
+    if args.given("pcap_out"):
+        raise UsageError("run: --pcap-out goes with --pcap-in")
     if options.dry_run and options.verbose:
         from ._describe import describe
 

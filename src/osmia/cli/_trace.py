@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .._data import Data
-from ..errors import UsageError
+from ..errors import PermissionDenied, SourceError, UsageError
 from ._engine import RunOptions, parse_pid, read_script, run_object, split_parameters
 from ._options import Option, Parsed, help_lines, parse
 from ._output import complain
@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..objects import Object
+
+TARGETS = ("kernel", "vm")
 OPTIONS = (
     Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
     Option(("-o", "--output"), "format of the output", "FORMAT", ("text", "json", "ndjson")),
@@ -37,6 +40,7 @@ OPTIONS = (
     Option(("--test",), "run test: probes"),
     Option(("--bench",), "run bench: probes"),
     Option(("--dry-run",), "attach everything, then end"),
+    Option(("--target",), "run it in the kernel, or trace one command or process from user space", "TARGET", TARGETS),
     Option(("--no-cache",), "compile, even if the script was compiled before"),
     Option(("-h", "--help"), "show this"),
 )
@@ -80,8 +84,17 @@ def run(argv: Sequence[str]) -> int:
         duration=args.seconds("duration"),
         unsafe=args.has("unsafe"),
         warnings=not args.has("no_warnings"),
+        target=args.text("target", "kernel"),
     )
-    return compile_and_run(Script(name, script, params, named), args, options)
+    source = Script(name, script, params, named)
+    try:
+        return compile_and_run(source, args, options)
+    except (PermissionDenied, SourceError) as error:
+        if options.target == "kernel":
+            from ._vm import offer
+
+            offer(error, source, args, options)
+        raise
 
 
 def command(args: Parsed) -> tuple[str, ...]:
@@ -122,16 +135,22 @@ class Script(Data):
 
 def compile_and_run(source: Script, args: Parsed, options: RunOptions) -> int:
     """What both faces do with a script."""
-    from .._cached import compile_cached
-
     if args.texts("debug"):
         from ._stages import show_stages
 
         show_stages(args.texts("debug"), source, options)
-    obj = compile_cached(
+    return run_object(compile_script(source, args, options), options)
+
+
+def compile_script(source: Script, args: Parsed, options: RunOptions, *, warn: bool = True) -> Object:
+    """The object of a script, for the target that the options name."""
+    from .._cached import compile_cached
+
+    more = {} if options.target == "kernel" else {"target": options.target}
+    return compile_cached(
         source.text,
         cache=not args.has("no_cache"),
-        warn=(lambda text: complain(f"WARNING: {text}\n")) if options.warnings else None,
+        warn=(lambda text: complain(f"WARNING: {text}\n")) if options.warnings and warn else None,
         name=source.name,
         params=source.params,
         options=source.named,
@@ -143,5 +162,5 @@ def compile_and_run(source: Script, args: Parsed, options: RunOptions) -> int:
         includes=tuple(args.texts("include")),
         debug_dirs=args.directories("debuginfo"),
         traceable=args.text("traceable_functions"),
+        **more,
     )
-    return run_object(obj, options)

@@ -465,15 +465,6 @@ def _verify(obj: Object, spec: ProgramSpec) -> bool:
     return True
 
 
-def _types(obj: Object) -> Btf | None:
-    """The object's types: they tell of locks and timers in values."""
-    if not obj.btf:
-        return None
-    from ..btf import Btf
-
-    return Btf(obj.btf)
-
-
 def _fill_references(loaded: LoadedVm) -> None:
     """Initial entries of maps of maps and prog arrays: (index, symbol)."""
     for spec in loaded.object.maps:

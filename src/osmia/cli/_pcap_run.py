@@ -1,0 +1,81 @@
+"""`osmia run --pcap-in`: a packet program over a capture file."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import UsageError
+from ..session import Ended, Session
+from ._engine import RunOptions, _open_output, make_sink
+from ._output import Output, complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..objects import Object
+    from ..vm._packets import Tally
+    from ._options import Parsed
+
+
+def run_capture(obj: Object, options: RunOptions, args: Parsed) -> int:
+    """Run, print how often each verdict came, then the maps. Returns the exit status."""
+    if options.cmd or options.pid:
+        raise UsageError("run: --pcap-in does not go with --cmd or --pid")
+    if args.text("target") == "kernel":
+        raise UsageError("run: --pcap-in runs packets in user space", hint="leave out --target kernel")
+    fd = _open_output(options.output_file)
+    try:
+        return _run(obj, options, args, Output(fd, options.buffering))
+    finally:
+        if fd != 1:
+            os.close(fd)
+
+
+def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
+    from ..vm import VmTarget, read_capture, write_capture
+    from ..vm._packets import packet_program, run_packets
+
+    capture = read_capture(args.text("pcap_in"))
+    if capture.truncated:
+        complain(f"WARNING: the capture ends within a packet: {capture.truncated} bytes are left out\n")
+    session = Session(
+        obj,
+        VmTarget(),
+        sink=make_sink(options, out),
+        unsafe=options.unsafe,
+        warn=lambda text: complain(f"WARNING: {text}\n"),
+    )
+    with session:
+        loaded = session.load()
+        kept: list[object] = []
+        wanted = args.text("pcap_out")
+
+        def drain() -> None:
+            session.drain()
+            out.flush()
+
+        program = packet_program(loaded, args.text("program"))  # type: ignore[arg-type]
+        tally = run_packets(loaded, program, capture, keep=kept.append if wanted else None, drain=drain)  # type: ignore[arg-type]
+        if wanted:
+            link = next(iter(capture.links), 1)
+            write_capture(wanted, kept, link)  # type: ignore[arg-type]
+        out.write(_verdicts(tally, options.format))
+        session.emit(Ended(0))
+        for name in sorted(session.maps):
+            session.emit(session.maps[name].snapshot())
+        out.flush(force=True)
+    return 0
+
+
+def _verdicts(tally: Tally, format: str) -> str:
+    rows = [(name, tally.packets[name], tally.bytes[name]) for name in sorted(tally.packets)]
+    if format in ("json", "ndjson"):
+        import json
+
+        counts = {name: {"packets": packets, "bytes": size} for name, packets, size in rows}
+        data = {"program": tally.program, "verdicts": counts, "written": tally.written}
+        return json.dumps({"type": "verdicts", "data": data}) + "\n"
+    rows.append(("total", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+    width = max(len(name) for name, *_ in rows)
+    lines = [f"{'verdict':<{max(width, 7)}} {'packets':>12} {'bytes':>15}"]
+    lines += [f"{name:<{max(width, 7)}} {packets:>12} {size:>15}" for name, packets, size in rows]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,159 @@
+"""Packet programs over captures: verdicts counted, what passes written, on the command line too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from osmia.cli import main
+from osmia.errors import UsageError
+from osmia.testing import Vm
+from osmia.vm import Packet, read_capture, write_capture
+
+CLANG = shutil.which("clang")
+pytestmark = pytest.mark.skipif(not CLANG, reason="needs clang, which builds the programs")
+
+SOURCE = r"""
+typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
+#define SEC(x) __attribute__((section(x), used))
+struct xdp_md { u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex; };
+struct __sk_buff { u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority;
+	u32 ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end; };
+static long (*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*adjust_head)(void *ctx, int delta) = (void *)44;
+struct { int (*type)[2]; u32 *key; u64 *value; int (*max_entries)[4]; } seen SEC(".maps");
+
+SEC("xdp") int filter(struct xdp_md *ctx)
+{
+	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	if (data + 34 > end || data[12] != 8 || data[13])
+		return 2;
+	u32 key = data[23] == 17;
+	u64 *count = (u64 *)map_lookup(&seen, &key);
+	if (count)
+		*count += 1;
+	if (data[23] == 17)
+		return 1;          /* UDP: dropped */
+	data[22] -= 1;             /* the others lose a hop */
+	return 3;
+}
+SEC("xdp") int cut(struct xdp_md *ctx) { return adjust_head(ctx, 14) ? 0 : 2; }
+SEC("tc") int classify(struct __sk_buff *skb) { return skb->protocol == 0x0008 ? 0 : 2; }
+SEC("socket") int take(struct __sk_buff *skb) { return skb->len > 40 ? 20 : 0; }
+SEC("cgroup_skb/ingress") int allow(struct __sk_buff *skb)
+{
+	u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	return data + 20 <= end && data[9] == 6;
+}
+char _license[] SEC("license") = "GPL";
+"""
+ETHERNET = bytes.fromhex("020000000001 020000000002 0800".replace(" ", ""))
+ARP = ETHERNET[:12] + b"\x08\x06" + bytes(28)
+
+
+def ip(protocol: int, size: int = 60) -> bytes:
+    head = bytes.fromhex("4500") + size.to_bytes(2, "big") + bytes(4) + bytes([64, protocol]) + bytes(10)
+    return head.ljust(size, b"\x55")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packets")
+    source, out = folder / "p.c", folder / "p.bpf.o"
+    source.write_text(SOURCE)
+    subprocess.run([str(CLANG), "-O2", "-g", "-target", "bpf", "-c", source, "-o", out], check=True, timeout=60)
+    return out
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path = tmp_path / "in.pcap"
+    write_capture(path, [Packet(data, 1_000 + i) for i, data in enumerate(FRAMES)])
+    return path
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "jit"])
+def test_one_packet(osmia_vm: Callable[..., Vm], built: Path, engine: str) -> None:
+    vm = osmia_vm(built, engine=engine)
+    dropped = vm.run(ETHERNET + ip(17), program="filter")
+    assert (dropped.verdict, dropped.name) == (1, "DROP")
+    sent = vm.run(ETHERNET + ip(6), program="filter")
+    assert sent.name == "TX"
+    assert sent.packet == ETHERNET + ip(6)[:8] + b"\x3f" + ip(6)[9:]
+    assert dict(vm.maps["seen"]) == {0: 1, 1: 1}
+    assert vm.run(ETHERNET + ip(6), program="cut").packet == ip(6)
+    assert vm.run(ARP, program="classify").name == "SHOT"
+    assert vm.run(ETHERNET + ip(6), program="take").verdict == 20
+    assert vm.run(ETHERNET + ip(6), program="allow").name == "PASS"
+    with pytest.raises(UsageError, match="filter, cut, classify, take, allow"):
+        vm.run(ARP)
+
+
+def run(capfd: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main(["run", *map(str, words)]) == 0
+    return capfd.readouterr().out
+
+
+def test_verdicts_on_the_command_line(built: Path, capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = run(capfd, built, "--pcap-in", capture, "--program", "filter")
+    rows = [line.split() for line in out.splitlines() if line]
+    assert rows[:5] == [
+        ["verdict", "packets", "bytes"], ["DROP", "2", "288"], ["PASS", "1", "42"], ["TX", "2", "1488"],
+        ["total", "5", "1818"],
+    ]  # fmt: skip
+    assert "seen[0]: 2" in out
+    assert "seen[1]: 2" in out
+
+
+def test_verdicts_as_json(built: Path, capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = run(capfd, built, "--pcap-in", capture, "--program", "classify", "-o", "json")
+    first = json.loads(out.splitlines()[0])
+    assert first["type"] == "verdicts"
+    assert first["data"]["verdicts"] == {"OK": {"packets": 4, "bytes": 1776}, "SHOT": {"packets": 1, "bytes": 42}}
+
+
+FRAMES = [ETHERNET + ip(6), ETHERNET + ip(17), ARP, ETHERNET + ip(17, 200), ETHERNET + ip(6, 1400)]
+
+
+def one_hop_less(frame: bytes) -> bytes:
+    return frame[:22] + b"\x3f" + frame[23:]
+
+
+@pytest.mark.parametrize(
+    ("program", "wanted"),
+    [
+        ("filter", [one_hop_less(FRAMES[0]), ARP, one_hop_less(FRAMES[4])]),
+        ("cut", [frame[14:] for frame in FRAMES]),
+        ("take", [FRAMES[i][:20] for i in (0, 1, 3, 4)]),
+        ("allow", [FRAMES[0], FRAMES[4]]),
+    ],
+)
+def test_packets_that_pass_are_written(
+    built: Path, capture: Path, tmp_path: Path, program: str, wanted: list[bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.pcap"
+    run(capfd, built, "--pcap-in", capture, "--pcap-out", out, "--program", program)
+    assert [packet.data for packet in read_capture(out)] == wanted
+
+
+def test_bare_ip_packets(built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "raw.pcap", tmp_path / "out.pcap"
+    write_capture(path, [Packet(ip(6), link=101), Packet(ip(17), link=101)], link=101)
+    text = run(capfd, built, "--pcap-in", path, "--pcap-out", out, "--program", "filter")
+    assert "TX" in text
+    assert "DROP" in text
+    found = list(read_capture(out))
+    assert [(p.link, p.data) for p in found] == [(101, ip(6)[:8] + b"\x3f" + ip(6)[9:])]
+
+
+def test_what_does_not_go_together(built: Path, capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(built), "--pcap-out", "x"]) == 2
+    assert main(["run", str(built), "--pcap-in", str(capture), "--target", "kernel"]) == 2
+    assert main(["run", str(built), "--pcap-in", str(capture), "-c", "true"]) == 2
+    assert main(["run", str(built), "--pcap-in", str(capture)]) == 2
+    assert "filter, cut, classify, take, allow" in capfd.readouterr().err
