@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from ..btf import Btf
-    from ..btf import Btf
     from ..objects import AttachPoint, Cache, Object, ProgramSpec
     from ._events import Events
     from ._machine import Helper
@@ -395,7 +394,7 @@ class VmTarget:
             for spec in specs:
                 checked = bool(self.checked)
                 if not checked:
-                    checked = not _verify(loaded.object, spec)
+                    _verify(loaded.object, spec)
                 code = Code.from_spec(loaded.object, spec, loaded.machine, loaded.maps)
                 loaded.programs[spec.name] = VmProgram(
                     loaded, spec, code, engine=self.engine, checked=checked or self.engine == "interpreter", cache=cache
@@ -441,28 +440,24 @@ def _unsupported(point: AttachPoint, why: str) -> NotSupported:
     )
 
 
-def _verify(obj: Object, spec: ProgramSpec) -> bool:
-    """Whether the program was verified; VerifierError when it was refused. False: there is nobody to ask."""
-    from .. import verifier
+def _verify(obj: Object, spec: ProgramSpec) -> None:
+    """VerifierError when the newest kernel's verifier would refuse the program."""
+    from ..verifier import from_spec, verify
 
-    verify, from_spec = getattr(verifier, "verify", None), getattr(verifier, "from_spec", None)
-    if verify is None or from_spec is None:
-        return False
-    try:
-        verdict = verify(from_spec(obj, spec))
-    except ImportError:
-        return False
-    if not verdict.accepted:
-        line = getattr(verdict.explanation, "line", None)
-        raise VerifierError(
-            f"load {spec.name}: {verdict.message}",
-            errno=verdict.errno,
-            program=spec.name,
-            log=verdict.log,
-            line=line if isinstance(line, int) else 0,
-            hint=str(getattr(verdict.explanation, "remedy", "") or ""),
-        )
-    return True
+    verdict = verify(from_spec(obj, spec))
+    if verdict.accepted:
+        return
+    found = verdict.explanation
+    raise VerifierError(
+        f"load {spec.name}: {verdict.message}",
+        errno=verdict.errno,
+        program=spec.name,
+        log=verdict.log,
+        file=found.place.file if found else "",
+        line=found.place.line if found else 0,
+        source_line=found.place.source if found else "",
+        hint=found.remedy if found else "",
+    )
 
 
 def _fill_references(loaded: LoadedVm) -> None:
