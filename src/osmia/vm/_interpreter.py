@@ -120,12 +120,17 @@ class Interpreter:
             other.fuel, other.tail_calls = outer
         return True
 
-    def fault(self, why: str, kind: str, insn: int) -> VmFault:
+    def fault(self, why: str, kind: str, insn: int, address: int = 0, size: int = 0) -> VmFault:
         """A VmFault of this program at `insn`, with its source line."""
         line = self.code.line_of(insn)
         where = f" ({line.file}:{line.line})" if line is not None else ""
         return VmFault(
-            f"run {self.code.name}: instruction {insn}{where}: {why}", kind=kind, insn=insn, program=self.code.name
+            f"run {self.code.name}: instruction {insn}{where}: {why}",
+            kind=kind,
+            insn=insn,
+            address=address,
+            size=size,
+            program=self.code.name,
         )
 
 

@@ -83,7 +83,8 @@ def _place(
         if not region.base <= address <= region.end - size:
             region = find(address, size, write, at)
         if address & size - 1:
-            raise engine.fault(f"atomic access of {size} bytes at {address:#x}, which is not aligned", "atomic", at)
+            why = f"atomic access of {size} bytes at {address:#x}, which is not aligned"
+            raise engine.fault(why, "atomic", at, address, size)
         return region.view, address - region.base
 
     return place

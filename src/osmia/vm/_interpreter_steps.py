@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from ..errors import VmFault
 from ..isa import op
 from ._code_check import CALL, CALLX, EXIT, JA, JA32, MAY_GOTO
 from ._interpreter_ops import ALU, ALU_SIGNED, JUMPS, M, W, expression, signed_divide, signed_modulo, swap
@@ -24,6 +25,12 @@ _TAIL_CALL = 12
 _FORMATS = {op.B: "B", op.H: "<H", op.W: "<I", op.DW: "<Q"}
 STRUCTS = {size: Struct(text) for size, text in _FORMATS.items()}
 _factories: dict[tuple[str, bool, bool, str], Any] = {}
+
+
+def place(fault: VmFault, program: str, at: int) -> None:
+    """A fault that a helper found belongs to the instruction that called it."""
+    if fault.insn < 0:
+        fault.insn, fault.program = at, program
 
 
 class Done(Exception):
@@ -175,13 +182,21 @@ def _helper_call(engine: Interpreter, number: int, at: int) -> Step:
     if number == _TAIL_CALL:
 
         def tail_call(r: list[Any]) -> int:
-            return _exit(r) if engine.tail_call(r) else n
+            try:
+                return _exit(r) if engine.tail_call(r) else n
+            except VmFault as fault:
+                place(fault, engine.code.name, at)
+                raise
 
         return tail_call
     helper = machine.helper(number, engine.code.name)
 
     def step(r: list[Any]) -> int:
-        r[0] = helper(machine, r[1], r[2], r[3], r[4], r[5]) & M
+        try:
+            r[0] = helper(machine, r[1], r[2], r[3], r[4], r[5]) & M
+        except VmFault as fault:
+            place(fault, engine.code.name, at)
+            raise
         return n
 
     return step
@@ -228,7 +243,11 @@ def _packet_load(engine: Interpreter, i: Instruction, at: int) -> Step:
 
     def step(r: list[Any]) -> int:
         offset = base if index < 0 else base + (r[index] & W)
-        value = load(machine, r[6], offset, size)
+        try:
+            value = load(machine, r[6], offset, size)
+        except VmFault as fault:
+            place(fault, engine.code.name, at)
+            raise
         if value < 0:
             r[0] = 0
             return _exit(r)

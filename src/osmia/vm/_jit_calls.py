@@ -23,9 +23,9 @@ def helper_call(w: FunctionWriter, number: int, at: int) -> None:
     """Call a helper: in place when it is one of those below and nobody mocked it, else through its Python function."""
     inline = INLINE.get(number)
     if number == TAIL_CALL:
-        _tail_call(w)
+        _tail_call(w, at)
     elif inline is None or w.code.machine.is_mocked(number) or not inline(w, at):
-        w.set(0, w.call_python("helper", number, [w.get(r) for r in range(1, 6)]))
+        w.set(0, w.call_python("helper", number, [w.get(r) for r in range(1, 6)], at))
         w.check_pending()
     w.known.pop(0, None)
 
@@ -55,7 +55,7 @@ def _ktime(w: FunctionWriter, at: int) -> bool:
     first = w.let(f"add i64 {whole}, {nanoseconds}")
     w.line(f"br label %{done}")
     w.begin(asked)
-    other = w.call_python("helper", KTIME, arguments)
+    other = w.call_python("helper", KTIME, arguments, at)
     w.line(f"br label %{done}")
     w.begin(done)
     w.set(0, w.let(f"phi i64 [ {first}, %{native} ], [ {other}, %{asked} ]"))
@@ -121,12 +121,12 @@ INLINE: dict[int, Callable[[FunctionWriter, int], bool]] = {
 }
 
 
-def _tail_call(w: FunctionWriter) -> None:
+def _tail_call(w: FunctionWriter, at: int) -> None:
     """Ask Python for the program; run it in this frame and leave with its result, or go on when there is none."""
     context, made, index = w.get(1), w.get(2), w.get(3)
     if w.start in w.module.needs_stack:
         w.line("store i64 %fp, ptr %fps")
-    found = w.call_python("tail", 0, [made, index])
+    found = w.call_python("tail", 0, [made, index], at)
     w.check_pending()
     there, go_on = w.label(), w.label()
     none = w.let(f"icmp eq i64 {found}, 0")
@@ -136,7 +136,7 @@ def _tail_call(w: FunctionWriter) -> None:
     number = w.let(f"load i64, ptr {w.state(slot.TAIL_STATE)}")
     state = w.let(f"inttoptr i64 {number} to ptr")
     result = w.let(f"call i64 {entry}(i64 {context}, i64 0, i64 0, i64 0, i64 0, ptr {state})")
-    w.call_python("tail_done", 0, [number])
+    w.call_python("tail_done", 0, [number], at)
     w.line(f"ret i64 {result}")
     w.begin(go_on)
 
@@ -157,7 +157,7 @@ def indirect_call(w: FunctionWriter, register: int, at: int) -> None:
         results.append((result, w.block))
         w.line(f"br label %{done}")
         w.begin(miss)
-    result = w.call_python("indirect", at, [value, *arguments])
+    result = w.call_python("indirect", at, [value, *arguments], at)
     w.check_pending()
     results.append((result, w.block))
     w.line(f"br label %{done}")
@@ -178,7 +178,7 @@ def packet_load(w: FunctionWriter, i: Instruction, at: int) -> None:
     negative = w.let(f"icmp slt i64 {offset}, 0")
     w.line(f"br i1 {negative}, label %{special}, label %{plain}")
     w.begin(special)
-    slow = w.call_python("packet", 0, [context, offset, str(size)])
+    slow = w.call_python("packet", 0, [context, offset, str(size)], at)
     w.check_pending()
     missing = w.let(f"icmp slt i64 {slow}, 0")
     slow_block = w.block

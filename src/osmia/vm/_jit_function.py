@@ -64,9 +64,10 @@ class FunctionWriter(JumpsAndArithmetic):
         place = self.state(self.module.constant(kind, number))
         return self.let(f"load {type}, ptr {place}, align 8, !invariant.load !0")
 
-    def call_python(self, kind: str, number: int, arguments: list[str]) -> str:
+    def call_python(self, kind: str, number: int, arguments: list[str], at: int) -> str:
         """Call a Python function of the state block with up to six numbers; the caller checks PENDING."""
         index = self.module.constant(kind, number)
+        self.line(f"store i64 {at}, ptr {self.state(slot.INSN)}")
         given = ", ".join(f"i64 {a}" for a in [*arguments, *"000000"][:6])
         return self.let(f"call i64 {self.module.python()}(i64 {index}, {given}, ptr %s)")
 

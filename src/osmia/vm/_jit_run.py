@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import VmError, VmFault
 from . import _jit_state as slot
 from ._interpreter import DEFAULT_FUEL
+from ._interpreter_steps import place
 from ._machine import TAIL_CALLS
 
 TYPE_CHECKING = False
@@ -92,6 +93,8 @@ class Native:
             try:
                 return function(*values) & MASK
             except BaseException as error:  # an interrupt too
+                if isinstance(error, VmFault):
+                    place(error, self.code.name, state[slot.INSN])
                 machine.pending = error
                 state[slot.PENDING] = slot.RAISED
                 return 0

@@ -171,11 +171,15 @@ class Machine:
         if found is None:
             from ..isa import helper_name
 
-            name = f"bpf_{helper_name(number) or number}"
+            from ._helpers import INSTEAD
+
+            short = helper_name(number) or str(number)
+            name = f"bpf_{short}"
+            instead = f"{INSTEAD[short]}, or " if short in INSTEAD else ""
             raise NotSupported(
                 f"load {program or 'program'}: helper {name} (number {number}) does not exist in user space",
                 feature=name,
-                hint=f"mock it: machine.mock({helper_name(number) or number!r}, ...)",
+                hint=f"{instead}mock it: machine.mock({short!r}, ...)",
             )
         return found
 

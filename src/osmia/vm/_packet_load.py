@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..errors import VmFault
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Machine
@@ -11,16 +9,17 @@ if TYPE_CHECKING:
 NET_OFF, LL_OFF = -0x100000, -0x200000  # SKF_NET_OFF, SKF_LL_OFF
 DATA, DATA_END = 76, 80  # of struct __sk_buff: addresses below 4 GiB
 _ETHERNET = 14
+_MASK = (1 << 64) - 1
 
 
 def load(machine: Machine, context: int, offset: int, size: int) -> int:
     """The big-endian number at `offset` of the packet, or -1 when it is not all there.
 
-    Negative offsets count from the network header (SKF_NET_OFF) or the link header (SKF_LL_OFF).
+    VmFault when the context or what it says of the packet is no memory of the program. Negative offsets count from the network header (SKF_NET_OFF) or the link header (SKF_LL_OFF).
     """
     offset = (offset + (1 << 31)) % (1 << 32) - (1 << 31)
-    start = int.from_bytes(machine.read(context + DATA, 4), "little")
-    end = int.from_bytes(machine.read(context + DATA_END, 4), "little")
+    start = int.from_bytes(machine.read(context + DATA & _MASK, 4), "little")
+    end = int.from_bytes(machine.read(context + DATA_END & _MASK, 4), "little")
     if offset < 0:
         if offset >= NET_OFF:
             offset += -NET_OFF + int(machine.data.get("network_offset", _ETHERNET))
@@ -30,7 +29,4 @@ def load(machine: Machine, context: int, offset: int, size: int) -> int:
             return -1
     if start + offset + size > end:
         return -1
-    try:
-        return int.from_bytes(machine.read(start + offset, size), "big")
-    except VmFault:
-        return -1
+    return int.from_bytes(machine.read(start + offset, size), "big")
