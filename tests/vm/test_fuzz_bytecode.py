@@ -43,9 +43,8 @@ def _random(r: random.Random) -> bytes:
         elif opcode & 0xE7 == 0xC3:
             imm = r.choice((0, 1, 0x41, 0x50, 0xA1, 0xE1, 0xF1, 0x100, 0x110))
             opcode = opcode | 0x18 if r.random() < 0.5 else opcode & ~0x18
-        elif cls in (5, 6) and opcode not in (0x85, 0x8D, 0x95):
-            if r.random() < 0.9:
-                imm, off = (r.randint(-k, count - k), 0) if opcode == 0x06 else (imm, r.randint(-k, count - k))
+        elif cls in (5, 6) and opcode not in (0x85, 0x8D, 0x95) and r.random() < 0.9:
+            imm, off = (r.randint(-k, count - k), 0) if opcode == 0x06 else (imm, r.randint(-k, count - k))
         out += bytes((opcode, dst | src << 4)) + off.to_bytes(2, "little", signed=True)
         out += (imm & 0xFFFFFFFF).to_bytes(4, "little")
         if opcode == 0x18:

@@ -170,7 +170,6 @@ class Machine:
             found = HELPERS.get(number)
         if found is None:
             from ..isa import helper_name
-
             from ._helpers import INSTEAD
 
             short = helper_name(number) or str(number)

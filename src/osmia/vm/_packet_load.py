@@ -15,7 +15,8 @@ _MASK = (1 << 64) - 1
 def load(machine: Machine, context: int, offset: int, size: int) -> int:
     """The big-endian number at `offset` of the packet, or -1 when it is not all there.
 
-    VmFault when the context or what it says of the packet is no memory of the program. Negative offsets count from the network header (SKF_NET_OFF) or the link header (SKF_LL_OFF).
+    VmFault when the context or what it says of the packet is no memory of the program. Negative offsets count from the
+    network header (SKF_NET_OFF) or the link header (SKF_LL_OFF).
     """
     offset = (offset + (1 << 31)) % (1 << 32) - (1 << 31)
     start = int.from_bytes(machine.read(context + DATA & _MASK, 4), "little")
