@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..isa import op
 from ._pointer import with_pointers
-from ._scalar import UNKNOWN, const
+from ._scalar import UNKNOWN, const, sync
 from ._scalar_alu import alu, endian, mov32, movsx, neg
 from ._state import ARENA, SCALAR, Reg, unknown
 
@@ -12,9 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..isa import Instruction
     from ._env import Env
+    from ._scalar import Scalar
 
 S32_MAX = (1 << 31) - 1
 U32 = (1 << 32) - 1
+TRACKS_BYTE_ORDER = (6, 18)
 _CONVERSIONS = {op.ALU | op.END: "le", op.ALU | op.END | op.X: "be", op.ALU64 | op.END: "swap"}
 
 
@@ -103,9 +105,27 @@ def convert(env: Env, insn: Instruction, at: int) -> int:
     reg = env.source(insn.dst)
     if insn.dst == 10:
         env.target(10)
-    var = reg.var if reg.kind == SCALAR else UNKNOWN
-    env.regs[insn.dst] = Reg(SCALAR, endian(var, _CONVERSIONS[insn.opcode], insn.imm), at)
+    kind = _CONVERSIONS[insn.opcode]
+    if reg.kind == SCALAR and env.profile.version >= TRACKS_BYTE_ORDER:
+        if kind == "le" and insn.imm == 64:
+            return at + 1
+        env.regs[insn.dst] = Reg(SCALAR, converted(reg.var, kind, insn.imm), at)
+    else:
+        env.regs[insn.dst] = Reg(SCALAR, endian(UNKNOWN, kind, insn.imm), at)
     return at + 1
+
+
+def converted(var: Scalar, kind: str, width: int) -> Scalar:
+    """Known bits move with their bytes (seen on 6.18.44; before, nothing is known of the result)."""
+    full = (1 << width) - 1
+    value, mask = var.value & full, var.mask & full
+    if kind != "le":
+        value, mask = _swap(value, width), _swap(mask, width)
+    return sync(value, mask, *UNKNOWN.key()[2:])
+
+
+def _swap(number: int, width: int) -> int:
+    return int.from_bytes(number.to_bytes(width // 8, "little"), "big")
 
 
 def binary_imm(env: Env, insn: Instruction, at: int) -> int:

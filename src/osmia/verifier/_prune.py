@@ -112,11 +112,28 @@ def _compare(env: Env, at: int, old: Checkpoint, keep: bool, forced: bool) -> tu
                 keep = False
         return False, keep
     entry = old.loop_entry
-    level = RANGE if entry is not None and entry.branches else NOT_EXACT
-    if equal(env, old, state, level):
+    if entry is not None and entry.branches:
+        if equal(env, old, state, RANGE):
+            _hit(env, old)
+            _back_to(env, at, old, entry)
+            return True, keep
+    elif equal(env, old, state, NOT_EXACT):
         _hit(env, old)
         return True, keep
     return False, keep
+
+
+def _back_to(env: Env, at: int, old: Checkpoint, entry: Checkpoint) -> None:
+    """The path ends at a state whose own marks are not complete before the loop at `entry` is."""
+    state = env.state
+    kept: Checkpoint | None = state.parent
+    while kept is not None and kept.depth > entry.depth:
+        if kept.loop_entry is None or kept.loop_entry.depth > entry.depth:
+            kept.loop_entry = entry
+        kept = kept.parent
+    entry.back.append((old, state.hist, state.parent, at))
+    if entry.loop_entry is None:
+        entry.loop_entry = entry
 
 
 def _is_repeating(env: Env, at: int) -> bool:
@@ -143,14 +160,7 @@ def _converged(env: Env, at: int, old: Checkpoint) -> bool:
     if not equal(env, old, state, RANGE):
         return False
     _hit(env, old)
-    entry: Checkpoint | None = state.parent
-    while entry is not None and entry is not old:
-        if entry.loop_entry is None or entry.loop_entry.depth > old.depth:
-            entry.loop_entry = old
-        entry = entry.parent
-    old.back.append((state.hist, state.parent, at))
-    if old.loop_entry is None:
-        old.loop_entry = old
+    _back_to(env, at, old, old)
     return True
 
 
@@ -187,11 +197,11 @@ def finish_path(env: Env) -> None:
 
 
 def _settle(env: Env, entry: Checkpoint) -> None:
-    """Marks at a loop's entry hold for the paths that came back to it, until nothing new is learnt."""
+    """Marks of states within a loop hold for the paths that came back to them, until nothing new is learnt."""
     for _ in range(64):
         changed = False
-        for hist, parent, at in entry.back:
-            changed = propagate(env, entry, hist, parent, at) or changed
+        for old, hist, parent, at in entry.back:
+            changed = propagate(env, old, hist, parent, at) or changed
         if not changed:
             break
     entry.back = []

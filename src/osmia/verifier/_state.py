@@ -333,7 +333,8 @@ class Checkpoint(State):
         self.hits = 0
         self.misses = 0
         self.loop_entry: Checkpoint | None = None  # a loop this state is in and that was not yet explored
-        self.back: list[tuple[History | None, Checkpoint | None, int]] = []  # paths that came back to this state
+        # Paths that ended at a state within this loop: that state, then the path's history, parent and end.
+        self.back: list[tuple[Checkpoint, History | None, Checkpoint | None, int]] = []
         self.depth = self.parent.depth + 1 if self.parent is not None else 0
 
 

@@ -56,6 +56,22 @@ def verify(
     return Verdict(True, log=log.text(), processed=env.processed, stack_depths=depths)
 
 
+class _without_collector:
+    """A walk makes millions of objects and hardly a cycle: looking for cycles takes longer than the walk."""
+
+    def __enter__(self) -> None:
+        import gc
+
+        self._was = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._was:
+            import gc
+
+            gc.enable()
+
+
 def possible_cpus() -> int:
     """How many CPUs this machine can have, as the kernel numbers them."""
     try:
