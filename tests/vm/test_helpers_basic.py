@@ -328,3 +328,40 @@ def test_records_of_tracepoints() -> None:
     assert made[8:12] == b"\xff" * 4 and made[12:28] == b"cat".ljust(16, b"\0")
     where = int.from_bytes(made[28:32], "little")
     assert made[where & 0xFFFF :][: where >> 16] == b"/etc/passwd\0"
+
+
+def test_every_module_has_the_helpers_that_the_table_names() -> None:
+    from importlib import import_module
+
+    from osmia.vm._helpers import _MODULES, HELPERS, INSTEAD
+
+    for module, names in _MODULES.items():
+        assert set(import_module(f"osmia.vm._helpers_{module}").TABLE) == set(names.split()), module
+    assert len(HELPERS) == sum(len(names.split()) for names in _MODULES.values())
+    assert all(NUMBERS[name] not in HELPERS for name in INSTEAD)
+
+
+def test_a_faulted_run_holds_nothing(machine: Machine) -> None:
+    from osmia.vm._helpers import clean_up
+    from osmia.vm._map_base import RINGBUF
+
+    ring = create_map(machine, Shape(RINGBUF, 0, 0, 4096))
+    locks = create_map(machine, Shape(ARRAY, 4, 8, 1, locked=((0, 4),), spin_lock=0))
+    assert call(machine, "ringbuf_reserve", ring.handle, 8, 0)
+    call(machine, "spin_lock", locks.lookup_address(bytes(4)))
+    clean_up(machine)
+    call(machine, "spin_lock", locks.lookup_address(bytes(4)))
+    assert call(machine, "ringbuf_output", ring.handle, at(machine, 0, b"ok"), 2, 0) == 0
+    with ring.reader() as reader:  # type: ignore[attr-defined]
+        assert list(reader.drain()) == [b"ok"]
+    with pytest.raises(VmFault, match="is no record"):
+        call(machine, "ringbuf_submit", at(machine), 0)
+
+
+def test_sysctl(machine: Machine) -> None:
+    machine.data.update(sysctl_name="net/ipv4/tcp_mem", sysctl_value=b"1 2 3", sysctl_new=b"4")
+    assert call(machine, "sysctl_get_name", 0, at(machine), 64, 1) == 7
+    assert machine.read(at(machine), 8) == b"tcp_mem\0"
+    assert call(machine, "sysctl_get_current_value", 0, at(machine), 4) == -7
+    assert call(machine, "sysctl_set_new_value", 0, at(machine, 0, b"55"), 2) == 0
+    assert machine.data["sysctl_new"] == b"55"

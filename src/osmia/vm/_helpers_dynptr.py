@@ -7,7 +7,6 @@ from struct import Struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
-    from ._map_ring import RingMap
     from ._map_user_ring import UserRingMap
 
 EINVAL, E2BIG, EBUSY, ENODATA = 22, 7, 16, 61
@@ -82,8 +81,9 @@ def ringbuf_reserve_dynptr(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: i
     if r3 or size > _SIZE:
         _null(m, r4)
         return -EINVAL if r3 else -E2BIG
-    ring: RingMap = m.map_at(r1)
-    address = ring.reserve(size)
+    from ._helpers_ring import reserve
+
+    address = reserve(m, r1, size)
     if not address:
         _null(m, r4)
         return -EINVAL

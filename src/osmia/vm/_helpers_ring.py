@@ -20,20 +20,35 @@ def ringbuf_output(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
 def ringbuf_reserve(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     if r3:
         return 0
-    ring: RingMap = m.map_at(r1)
-    return ring.reserve(r2)
+    return reserve(m, r1, r2)
+
+
+def reserve(m: Machine, handle: int, size: int) -> int:
+    """Reserve a record, remembered until it is submitted: a run that ends by a fault must not block the ring."""
+    ring: RingMap = m.map_at(handle)
+    address = ring.reserve(size)
+    if address:
+        m.data.setdefault("reserved", {})[address] = ring
+    return address
 
 
 def finish(m: Machine, address: int, flags: int, discard: bool) -> int:
     """Submit or discard the record at `address`; VmFault when no ring buffer has one there."""
-    for ring in m.maps:
-        at = address - getattr(ring, "data_base", 0)
-        if ring.type == 27 and 0 <= at < ring.size + 8:
-            ring.commit(address, flags, discard=discard)
-            return 0
+    ring = m.data.get("reserved", {}).pop(address, None)
+    if ring is not None:
+        ring.commit(address, flags, discard=discard)
+        return 0
     from ..errors import VmFault
 
     raise VmFault(f"call: {address:#x} is no record of a ring buffer", kind="call", address=address)
+
+
+def discard_reserved(m: Machine) -> None:
+    """Discard what a run that ended by a fault had reserved."""
+    reserved = m.data.get("reserved", {})
+    while reserved:
+        address, ring = reserved.popitem()
+        ring.commit(address, 0, discard=True)
 
 
 def ringbuf_submit(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
@@ -70,6 +85,11 @@ def perf_event_output(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -
     return result
 
 
+def ctx_output(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    """bpf_skb_output, bpf_xdp_output: as perf_event_output."""
+    return perf_event_output(m, r1, r2, r3, r4, r5)
+
+
 TABLE: dict[str, Helper] = {
     "ringbuf_output": ringbuf_output,
     "ringbuf_reserve": ringbuf_reserve,
@@ -77,4 +97,6 @@ TABLE: dict[str, Helper] = {
     "ringbuf_discard": ringbuf_discard,
     "ringbuf_query": ringbuf_query,
     "perf_event_output": perf_event_output,
+    "skb_output": ctx_output,
+    "xdp_output": ctx_output,
 }

@@ -277,6 +277,71 @@ def set_retval(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     return 0
 
 
+def _map_update(m: Machine, handle: int, key: int, flags: int) -> int:
+    """sock_map_update, sock_hash_update: enter the run's socket (`machine.data["socket"]`) under a key."""
+    found = m.map_at(handle)
+    own: Socket | None = m.data.get("socket")
+    if own is None:
+        return -95
+    value = own.cookie.to_bytes(8, "little")[: found.value_size]
+    result: int = found.update_from(m.read(key, found.key_size), value, flags)
+    return result
+
+
+def sock_map_update(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    return _map_update(m, r2, r3, r4)
+
+
+def msg_apply_bytes(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    m.data["apply_bytes"] = r2 & _U32
+    return 0
+
+
+def msg_cork_bytes(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    m.data["cork_bytes"] = r2 & _U32
+    return 0
+
+
+def msg_pull_data(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    """The message is in one piece: only the range is checked (data and data_end begin struct sk_msg_md)."""
+    if r4 or r3 & _U32 <= r2 & _U32:
+        return -EINVAL
+    size = m.memory.load(r1 + 8, 8) - m.memory.load(r1, 8)
+    return -EINVAL if r3 & _U32 > size else 0
+
+
+def sysctl_get_name(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    """ctx, buf, len, flags: `machine.data["sysctl_name"]`, "net/ipv4/tcp_mem"; BPF_F_SYSCTL_BASE_NAME is 1."""
+    name = str(m.data.get("sysctl_name", ""))
+    return _text(m, r2, r3, (name.rsplit("/", 1)[-1] if r4 & 1 else name).encode())
+
+
+def _text(m: Machine, to: int, size: int, data: bytes) -> int:
+    if not size:
+        return -7
+    m.write(to, data[: size - 1] + b"\0")
+    return -7 if len(data) >= size else len(data)
+
+
+def sysctl_get_current_value(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    return _text(m, r2, r3, bytes(m.data.get("sysctl_value", b"")))
+
+
+def sysctl_get_new_value(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    new = m.data.get("sysctl_new")
+    if new is None:
+        m.write(r2, bytes(min(r3, 1)))
+        return -EINVAL
+    return _text(m, r2, r3, bytes(new))
+
+
+def sysctl_set_new_value(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    if m.data.get("sysctl_new") is None:
+        return -EINVAL
+    m.data["sysctl_new"] = m.read(r2, r3)
+    return 0
+
+
 TABLE: dict[str, Helper] = {
     "sk_lookup_tcp": sk_lookup_tcp,
     "skc_lookup_tcp": sk_lookup_tcp,
@@ -301,6 +366,15 @@ TABLE: dict[str, Helper] = {
     "getsockopt": getsockopt,
     "bind": bind,
     "sock_ops_cb_flags_set": sock_ops_cb_flags_set,
+    "sock_map_update": sock_map_update,
+    "sock_hash_update": sock_map_update,
+    "msg_apply_bytes": msg_apply_bytes,
+    "msg_cork_bytes": msg_cork_bytes,
+    "msg_pull_data": msg_pull_data,
+    "sysctl_get_name": sysctl_get_name,
+    "sysctl_get_current_value": sysctl_get_current_value,
+    "sysctl_get_new_value": sysctl_get_new_value,
+    "sysctl_set_new_value": sysctl_set_new_value,
     "get_retval": get_retval,
     "set_retval": set_retval,
 }

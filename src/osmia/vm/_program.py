@@ -102,11 +102,17 @@ class VmProgram:
     def enter(self, r1: int) -> int:
         """Run it with this r1; r0, unsigned. VmFault, and whatever a helper raised."""
         self.run_count += 1
-        if self.native is not None:
-            return self.native.run(r1, fuel=self.fuel)
-        from ._interpreter import run
+        try:
+            if self.native is not None:
+                return self.native.run(r1, fuel=self.fuel)
+            from ._interpreter import run
 
-        return run(self.code, self.code.machine, r1, fuel=self.fuel, checked=self.checked)
+            return run(self.code, self.code.machine, r1, fuel=self.fuel, checked=self.checked)
+        except BaseException:
+            from ._helpers import clean_up
+
+            clean_up(self.code.machine)  # locks and ring buffer records that it held
+            raise
 
     def run_once(self, context: bytes = b"", cpu: int | None = None) -> int:
         """Run it once; its return value, 32 bits. Too short a context is filled with zeros."""

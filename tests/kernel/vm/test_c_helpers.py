@@ -171,13 +171,13 @@ def _results(loaded: object, program: str) -> list[int]:
 def test_same_results(built: Object, program: str, engine: str) -> None:
     with KernelTarget().load(built, programs=[program]) as kernel:
         expected = _results(kernel, program)
-    with VmTarget(engine=engine).load(built, programs=[program]) as vm:
+    with VmTarget(engine=engine, checked=True).load(built, programs=[program]) as vm:
         assert _results(vm, program) == expected
 
 
 def test_a_lock_is_hidden_from_user_space(built: Object) -> None:
     rows = []
-    for target in (KernelTarget(), VmTarget()):
+    for target in (KernelTarget(), VmTarget(checked=True)):
         with target.load(built, programs=["locking"]) as loaded:
             loaded.maps["locks"].update(bytes(4), b"\xff" * 16)
             rows.append(loaded.maps["locks"].lookup(bytes(4)))
