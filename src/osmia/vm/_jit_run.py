@@ -55,6 +55,10 @@ class Native:
         }
         self._tail_calls = 0
         self._clock = 0
+        # Programs without helpers do not ask about the world and cannot be called back.
+        self._asks = bool(code.helpers or constants)
+        if checked:
+            self._state[slot.TABLE] = machine.memory.native_table()
         code.engines["native", checked] = self
 
     # Constants of the code
@@ -179,18 +183,19 @@ class Native:
 
     def _prepare(self, fuel: int, stack: int) -> None:
         state, machine = self._state, self.machine
-        world = machine.world
         state[slot.PENDING] = 0
         state[slot.FUEL] = fuel
         state[slot.DEPTH] = 0
         state[slot.STACK] = stack
+        if self.checked:
+            state[slot.READ_LIMIT] = state[slot.WRITE_LIMIT] = 0
+        if not self._asks:
+            return
+        world = machine.world
         state[slot.CPU] = world.cpu
         state[slot.PID_TGID] = (world.tgid << 32 | world.pid & 0xFFFF_FFFF) & MASK
         state[slot.UID_GID] = (world.gid << 32 | world.uid & 0xFFFF_FFFF) & MASK
         state[slot.CLOCK] = self._clock_address() if world.is_live else 0
-        if self.checked:
-            state[slot.TABLE] = machine.memory.native_table()
-            state[slot.READ_LIMIT] = state[slot.WRITE_LIMIT] = 0
         machine.functions.update(self._callbacks)
 
     def _clock_address(self) -> int:
