@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from osmia.isa._tables import table
-from osmia.verifier import _context, _prototypes
+from osmia.verifier import _context, _context_btf, _prototypes
 from osmia.verifier._profile import Profile
 
 _SCRIPT = Path(__file__).parents[1] / "scripts" / "measure_verifier.py"
@@ -60,3 +61,31 @@ def wrong_accesses(kernel: object, room: tuple[str, str], profile: Profile, offs
                 if says != ours:
                     wrong.append(f"{'/'.join(room)} {'w' if write else 'r'} {off} {size}: kernel {says}, table {ours}")
     return wrong
+
+
+def wrong_arguments(kernel: object, room: tuple[str, str], name: str, profile: Profile) -> list[str]:
+    """Arguments of a function, tracepoint, hook or iterator about which we and the kernel disagree; `name` is BTF's."""
+    m = measure()
+    prog, attach = numbers(room)
+    args = _context_btf.arguments(kernel.btf, prog, attach, name, profile)  # type: ignore[attr-defined]
+    assert args is not None
+    exits = next((code for code in (m.leave(0), m.leave(1)) if not kernel.load(room, code, target=name)[0]), None)  # type: ignore[attr-defined]
+    if exits is None:
+        return []  # the kernel attaches nothing there
+    wrong = []
+    for number in range(len(args.types) + 2):
+        for size, code in ((8, 0x79), (4, 0x61), (1, 0x71)):
+            errno, lines = kernel.load(room, m.insn(code, 2, 1, 8 * number) + exits, level=2, target=name)  # type: ignore[attr-defined]
+            found = re.search(r"\bR2(?:_w)?=([a-z_0-9A-Z]+)", "\n".join(lines))
+            says = None if errno else found.group(1) if found else "scalar"
+            access = _context_btf.btf_access(kernel.btf, args, 8 * number, size, False)  # type: ignore[attr-defined]
+            if says != _as_kernel(access):
+                wrong.append(f"{name} {number} size {size}: kernel {says} {lines[-1:] if errno else ''}, we {access}")
+    return wrong
+
+
+def _as_kernel(access: _context.Access | None) -> str | None:
+    if access is None or not access.kind.startswith("btf"):
+        return access.kind if access else None
+    null = "or_null_" if access.kind.endswith("null") else ""
+    return f"{'trusted_' if access.trusted else ''}ptr_{null}{access.struct}"

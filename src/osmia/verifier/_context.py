@@ -30,7 +30,9 @@ class Access(Data):
 
 _blocks: dict[tuple[int, int], tuple[Row, ...]] = {}
 _answers: dict[tuple[int, int, int, int, bool, tuple[int, int]], Access | None] = {}
-# Program types whose default block is that of this attach type.
+# Packet pointers and the time stamp of a socket buffer are for the privileged in cgroup_skb (b39b5f411dcf, 5.0).
+_CGROUP_SKB = 8
+_PRIVILEGED = frozenset(((76, False), (80, False), (152, True)))
 _TRUSTED = "trusted_ptr_"
 
 
@@ -40,10 +42,12 @@ def access(
     """The access of `size` bytes at `off`; None if the kernel says "invalid bpf_context access"."""
     from ._profile import profile as newest
 
-    version = (profile or newest(None)).version
-    key = (prog_type, attach_type, off, size, write, version)
+    kernel = profile or newest(None)
+    key = (prog_type, attach_type, off, size, write, kernel.version)
     if key not in _answers:
-        _answers[key] = _look_up(prog_type, attach_type, off, size, write, version)
+        _answers[key] = _look_up(prog_type, attach_type, off, size, write, kernel.version)
+    if not kernel.privileged and prog_type == _CGROUP_SKB and (off, write) in _PRIVILEGED:
+        return None
     return _answers[key]
 
 

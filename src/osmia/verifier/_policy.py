@@ -16,7 +16,7 @@
     [budget]
     instructions = 4096                     # of the linked program
     walked = 100000                         # instructions that verification took
-    stack = 256                             # bytes of the deepest chain of calls
+    stack = 256                             # bytes, of all functions together
     maps = 8                                # maps of a program
 
 A table or a key that is left out allows everything; an empty list allows nothing.
