@@ -43,6 +43,7 @@ class Env:
         self.processed = 0
         self.limit = profile.complexity_limit
         self.jumps = 0
+        self.next_look: dict[int, int] = {}
         self.jumps_at_checkpoint = 0
         self.processed_at_checkpoint = 0
         self.ids = 0

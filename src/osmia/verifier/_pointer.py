@@ -143,13 +143,12 @@ def _subtract(env: Env, insn: Instruction, pointer: Reg, by: Reg, reverse: bool)
 def _sane(env: Env, reg: Reg, pointer: Reg) -> None:
     """Offsets so large that sums of them could wrap are refused at once (kernel: check_reg_sane_offset)."""
     var = reg.var
-    name = pointer.name
     smin = var.smin
     if not var.mask and not -MAX_VAR_OFF < smin < MAX_VAR_OFF:
-        env.refuse(f"math between {name} pointer and {smin} is not allowed", EINVAL)
+        env.refuse(f"math between {pointer.name} pointer and {smin} is not allowed", EINVAL)
     if reg.kind != SCALAR and not -MAX_VAR_OFF < reg.off < MAX_VAR_OFF:
-        env.refuse(f"{name} pointer offset {reg.off} is not allowed", EINVAL)
+        env.refuse(f"{pointer.name} pointer offset {reg.off} is not allowed", EINVAL)
     if smin == S64_MIN:
-        env.refuse(f"math between {name} pointer and register with unbounded min value is not allowed", EINVAL)
+        env.refuse(f"math between {pointer.name} pointer and register with unbounded min value is not allowed", EINVAL)
     if not -MAX_VAR_OFF < smin < MAX_VAR_OFF:
-        env.refuse(f"value {smin} makes {name} pointer be out of bounds", EINVAL)
+        env.refuse(f"value {smin} makes {pointer.name} pointer be out of bounds", EINVAL)

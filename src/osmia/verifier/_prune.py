@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._hopeless import FROM, look
 from ._precision import propagate
 from ._scalar import UNKNOWN, within
 from ._state import (
@@ -147,8 +148,11 @@ def _may_loop(old: State, state: State) -> bool:
     old_regs, regs = old.frames[-1].regs, state.frames[-1].regs
     for number in range(10):
         a, b = old_regs[number], regs[number]
-        if a is not b and not (a.id == b.id and a.ref == b.ref and a.same(b)):
-            return False
+        if a is not b:
+            if a.kind != b.kind or a.id != b.id or a.var.value != b.var.value or a.var.umax != b.var.umax:
+                return False
+            if a.ref != b.ref or not a.same(b):
+                return False
     return True
 
 
@@ -175,12 +179,16 @@ def _keep(env: Env, at: int) -> None:
     kept = Checkpoint(state)
     kept.pc = at
     kept.branches = 1
+    kept.walked = env.processed
+    kept.waiting = len(env.pending)
     state.parent = kept
     state.hist = None
     state.jumps = 0
     env.jumps_at_checkpoint = env.jumps
     env.processed_at_checkpoint = env.processed
     env.explored.setdefault(at, []).insert(0, kept)
+    if env.processed >= FROM and env.processed >= env.next_look.get(at, 0):
+        look(env, kept)
 
 
 def finish_path(env: Env) -> None:

@@ -322,7 +322,9 @@ class Checkpoint(State):
     `precise_regs[frame]` is a set of bits of registers, `precise_slots[frame]` one of stack slots.
     """
 
-    __slots__ = ("back", "depth", "hits", "loop_entry", "misses", "precise_regs", "precise_slots")
+    __slots__ = (
+        "back", "depth", "hits", "loop_entry", "misses", "precise_regs", "precise_slots", "waiting", "walked",
+    )  # fmt: skip
 
     def __init__(self, state: State) -> None:
         state.copy_to(self)
@@ -332,6 +334,8 @@ class Checkpoint(State):
         self.precise_slots = [0] * count
         self.hits = 0
         self.misses = 0
+        self.walked = 0  # instructions walked so far
+        self.waiting = 0  # branches pending
         self.loop_entry: Checkpoint | None = None  # a loop this state is in and that was not yet explored
         # Paths that ended at a state within this loop: that state, then the path's history, parent and end.
         self.back: list[tuple[Checkpoint, History | None, Checkpoint | None, int]] = []
