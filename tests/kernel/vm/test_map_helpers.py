@@ -77,13 +77,14 @@ def _step(random: Random, shape: Shape, number: int) -> str:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(9))
 def test_random_programs(name: str, seed: int) -> None:
+    engine = ("interpreter", "jit", "checked")[seed % 3]
     shape = SHAPES[name]
     random = Random(f"{name} {seed}")
     text = wrap([_step(random, shape, i) for i in range(20)])
     shapes = [results_shape(), shape]
-    kernel, vm = in_kernel(XDP, text, shapes, bytes(64)), in_vm(XDP, text, shapes, bytes(64))
+    kernel, vm = in_kernel(XDP, text, shapes, bytes(64)), in_vm(XDP, text, shapes, bytes(64), engine=engine)
     assert words(vm.results) == words(kernel.results), text
 
 

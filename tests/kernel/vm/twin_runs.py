@@ -15,6 +15,7 @@ from osmia.kernel import possible_cpus
 from osmia.vm._code import Code
 from osmia.vm._context_packet import SkbContext, XdpContext
 from osmia.vm._interpreter import run
+from osmia.vm._jit import compile
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
 from osmia.vm._map_base import ARRAY, Shape
@@ -108,6 +109,7 @@ def in_vm(
     packet: bytes,
     prepare: Callable[[Machine], None] | None = None,
     constant: bytes = b"",
+    engine: str = "interpreter",
 ) -> Run:
     with Machine(world=World(cpus=possible_cpus())) as machine:
         if prepare is not None:
@@ -119,16 +121,27 @@ def in_vm(
         code = Code(_patched(text, lambda n: (5, n)), machine, maps=maps, type=type)
         if not packet:
             region = machine.memory.allocate(64)
-            retval = run(code, machine, region.base)
+            retval = _run(code, machine, region.base, engine)
             return Run(retval & 0xFFFFFFFF, b"", maps[0].lookup(bytes(4)) or b"", b"")
         made = (
             XdpContext(machine, packet)
             if type == XDP
             else SkbContext(machine, packet, kind={SCHED_CLS: "sched_cls", CGROUP_SKB: "cgroup_skb"}[type])
         )
-        retval = run(code, machine, made.address)
+        retval = _run(code, machine, made.address, engine)
         out = made.frame if isinstance(made, SkbContext) else made.metadata + made.packet
         return Run(retval & 0xFFFFFFFF, out, maps[0].lookup(bytes(4)) or b"", made.raw())
+
+
+def _run(code: Code, machine: Machine, context: int, engine: str) -> int:
+    """By "interpreter", "jit" or "checked" (native code that checks every access)."""
+    if engine == "interpreter":
+        return run(code, machine, context)
+    native = compile(code, machine, checked=engine == "checked")
+    try:
+        return native.run(context)
+    finally:
+        native.close()
 
 
 def results_shape() -> Shape:
