@@ -39,6 +39,8 @@ class Native:
         self.checked = checked
         self._native = native
         self._keep: list[object] = []
+        self._made: list[Native] = []  # programs that tail calls had compiled
+        self._others: dict[int, Native] = {}  # by the address of their state
         self._block = mmap.mmap(-1, max(4096, (slot.CONSTANTS + len(constants)) * 8), flags=0x22)
         self._state = memoryview(self._block).cast("Q")
         self.state_address = buffer_address(self._block)
@@ -134,6 +136,7 @@ class Native:
             from ._jit import compile
 
             other = compile(code, self.machine, checked=self.checked)
+            self._made.append(other)
         if other is not self:
             self._pass_on(other)
         self._tail_calls += 1
@@ -145,12 +148,12 @@ class Native:
         other._prepare(0, self._state[slot.STACK])
         other._state[slot.FUEL] = self._state[slot.FUEL]
         other._state[slot.DEPTH] = self._state[slot.DEPTH]
-        _by_state[other.state_address] = other
+        self._others[other.state_address] = other
 
     def _tail_done(self, address: int, *_: int) -> int:
         """What the tail-called program left: its fault is ours, the fuel it burnt too."""
-        other = _by_state.get(address)
-        if other is not None and other is not self:
+        other = self._others.get(address)
+        if other is not None:
             for index in (slot.PENDING, slot.KIND, slot.INSN, slot.ADDRESS, slot.SIZE, slot.FUEL):
                 self._state[index] = other._state[index]
             if self._state[slot.PENDING] == slot.FAULT:
@@ -291,10 +294,10 @@ class Native:
         for handle in self._callbacks:
             self.machine.functions.pop(handle, None)
         self._callbacks.clear()
-        _by_state.pop(self.state_address, None)
+        for made in self._made:
+            made.close()
+        self._made.clear()
+        self._others.clear()
         self._native.close()
         self._state.release()
         self._keep.clear()
-
-
-_by_state: dict[int, Native] = {}

@@ -14,6 +14,7 @@ from ..errors import VmError, VmFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
 DEFAULT_LIMIT = 1 << 30
@@ -61,7 +62,7 @@ class Memory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[Region]:
         return iter(self._regions)
 
     def allocate(self, size: int, name: str = "", *, low: bool = False, writable: bool = True) -> Region:
