@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SIGKILL, SIGTERM = 9, 15
+ENDED = 1, 2, 3  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
 # Python ignores these, and what is ignored stays so across exec.
 IGNORED = 13, 25  # SIGPIPE, SIGXFSZ
 
@@ -65,9 +66,15 @@ class Child:
             raise UsageError(f"run {self.argv[0]!r}: {os.strerror(int(failed))}")
 
     def poll(self) -> bool:
-        """Whether the child has ended; reaps it."""
+        """Whether the child has ended; reaps it.
+
+        waitpid alone would take stops of a child that a thread of ours traces away from that thread.
+        """
         if self.status is None:
             try:
+                seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if seen is None or seen.si_code not in ENDED:
+                    return False
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
                 pid, status = self.pid, 0  # somebody else reaped it
@@ -86,7 +93,8 @@ class Child:
                 time.sleep(0.005)
             if not self.poll():
                 os.kill(self.pid, SIGKILL)
-                _pid, self.status = os.waitpid(self.pid, 0)
+            while not self.poll():
+                time.sleep(0.001)
         for fd in (self._gate, self._failure, self._pidfd):
             if fd >= 0:
                 os.close(fd)

@@ -1,8 +1,9 @@
 """Probes on user functions by breakpoints in the memory of traced processes.
 
 A breakpoint instruction takes the place of the original one. The thread that hits it stops with SIGTRAP; programs run;
-then the original instruction is carried out here (`_breakpoints_x86.py`) or, for those not known there, put back for a
-single step, with all other threads of that memory stopped so that none slips through.
+then the original instruction is carried out here (`_breakpoints_x86.py`) or, for those not known there, by a single
+step of a copy elsewhere, in a page that the process is made to map near its code: other threads run on all the while.
+What can run nowhere else is put back for the step; a thread that comes by just then is missed.
 
 A function's return is seen by a breakpoint at its return address, read from the stack (or the link register) at entry;
 it counts only in the thread and at the stack depth that are expected. Backtraces stay as they are.
@@ -14,11 +15,10 @@ executable.
 from __future__ import annotations
 
 import os
-from time import monotonic
 
 from ..syscalls import MACHINE
 from ..syscalls import _ptrace as pt
-from ._sources_ptrace_task import PC, SP, Process, Tracee, read_status, state_of
+from ._sources_ptrace_task import PC, SP, Process, Tracee, read_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,30 +28,35 @@ if TYPE_CHECKING:
 _ARM = MACHINE == "aarch64"
 TRAP = b"\x00\x00\x20\xd4" if _ARM else b"\xcc"  # brk #0, int3
 _AFTER = 0 if _ARM else 1  # how far behind the instruction the thread stops
+# Kernels since 6.11 take these for the start of a function, whose caller is on the stack but not in a frame yet.
+_ENTRIES = () if _ARM else (b"\x55", b"\xf3\x0f\x1e\xfa")
 _LONGEST = 4 if _ARM else 15
 _MMAP = 222 if _ARM else 9
 SIGTRAP = 5
-_PATIENCE = 0.2  # seconds that other threads have for stopping
+_PAGE, _SLOT = 4096, 16
+_NEAR = 0x7000_0000  # reach of an address relative to the instruction, with room to spare
 
 
 class Place:
     """An address with a breakpoint: the site that it is for, if any, and how many returns wait for it."""
 
-    __slots__ = ("code", "site", "waiting")
+    __slots__ = ("code", "copy", "site", "waiting")
 
     def __init__(self, code: bytes) -> None:
         self.code = code  # the original bytes
+        self.copy = 0  # address of a copy that can be stepped, -1: it cannot be moved
         self.site: Site | None = None
         self.waiting = 0
 
 
 class Space:
-    """Breakpoints in one memory, which processes may share (vfork)."""
+    """Breakpoints in one memory, which processes may share (vfork). `pages` are for copies: [address, used]."""
 
-    __slots__ = ("places",)
+    __slots__ = ("pages", "places")
 
     def __init__(self) -> None:
         self.places: dict[int, Place] = {}
+        self.pages: list[list[int]] = []
 
 
 class Return:
@@ -67,13 +72,14 @@ class Return:
 
 
 class Step:
-    """A single step that a thread is in, over the breakpoint at `address`; `others` wait for its end."""
+    """A single step that a thread is in: the instruction at `address`, or its copy at `copy`."""
 
-    __slots__ = ("address", "others")
+    __slots__ = ("address", "code", "copy")
 
-    def __init__(self, address: int, others: list[Tracee]) -> None:
+    def __init__(self, address: int, copy: int, code: bytes) -> None:
         self.address = address
-        self.others = others
+        self.copy = copy
+        self.code = code
 
 
 class Breakpoints:
@@ -83,6 +89,7 @@ class Breakpoints:
         self.loop = loop
         self.files: dict[str, tuple[int, int]] = {}  # path -> inode, device
         self._by_path: dict[str, list[Site]] = {}
+        self._removed: dict[int, bytes] = {}  # what was there in place of breakpoints that are no more
 
     # Places
 
@@ -163,6 +170,7 @@ class Breakpoints:
     def _remove(self, owner: Process, space: Space, address: int) -> None:
         place = space.places.pop(address, None)
         if place is not None:
+            self._removed[address] = place.code[: len(TRAP)]
             self._write(owner, address, place.code[: len(TRAP)])
 
     def _write(self, owner: Process, address: int, data: bytes) -> None:
@@ -214,29 +222,42 @@ class Breakpoints:
             return
         child.returns = list(parent.returns)
         mine = child.owner.space = Space()
+        mine.pages = [list(page) for page in space.pages]
         for address, place in space.places.items():
             copy = mine.places[address] = Place(place.code)
-            copy.site = place.site
+            copy.site, copy.copy = place.site, place.copy
             copy.waiting = sum(1 for r in child.returns if r.address == address)
 
     def forget(self, thread: Tracee) -> None:
         """A thread is gone: nobody returns there any more."""
         space = thread.owner.space
         step, thread.stepping = thread.stepping, None
-        if step is not None and space is not None:
+        if step is not None and not step.copy and space is not None and step.address in space.places:
             self._write(thread.owner, step.address, TRAP)
-            for other in step.others:
-                self.loop.go_on(other)
         if space is not None:
             self._drop_returns(thread, space, 0)
 
     def remove_all(self) -> None:
-        """Restore every instruction. Threads that have hit a breakpoint meanwhile go through `repaired`."""
+        """Restore every instruction. Threads that have hit a breakpoint meanwhile go through `repair`."""
         for thread in self.loop.threads.values():
             space = thread.owner.space
             if space is not None:
-                for address, place in space.places.items():
-                    self._write(thread.owner, address, place.code[: len(TRAP)])
+                for address in list(space.places):
+                    self._remove(thread.owner, space, address)
+
+    def restore_copy(self, pid: int) -> None:
+        """Restore the memory of a process that was forked before its parent's memory was restored."""
+        if not self._removed:
+            return
+        stranger = Process(pid)
+        try:
+            for address, code in self._removed.items():
+                if os.pread(stranger.open(), len(TRAP), address) == TRAP != code:
+                    self._write(stranger, address, code)
+        except OSError:
+            return  # it has other memory, or is gone
+        finally:
+            stranger.forget()
 
     # Hits
 
@@ -251,7 +272,8 @@ class Breakpoints:
         place = space.places.get(address)
         if place is None:
             return self._stale(thread, address)
-        words[PC] = address
+        words[PC] = thread.pc = address
+        thread.at_entry = place.site is not None and place.code.startswith(_ENTRIES)
         record = registers.pt_regs()
         self._returned(thread, space, address, words[SP], record)
         site = place.site
@@ -260,6 +282,7 @@ class Breakpoints:
                 fire(record, thread, address=address)
             if site.returns:
                 self._expect(thread, space, address, site)
+        thread.pc, thread.at_entry = 0, False
         # Programs may have looked at registers: stacks are read into the same buffer.
         registers.get(thread.pid)
         words[PC] = address
@@ -272,18 +295,22 @@ class Breakpoints:
 
     def _stale(self, thread: Tracee, address: int) -> bool:
         """A breakpoint that was taken away after the thread had run into it: the original is to run now."""
+        if not self._is_ours(thread, address):
+            return False
+        self.loop.registers.words[PC] = address
+        self.loop.registers.set(thread.pid)
+        self.loop.go_on(thread)
+        return True
+
+    def _is_ours(self, thread: Tracee, address: int) -> bool:
+        """Whether a breakpoint gave the signal that is at `address` no more."""
         try:
             if thread.read(address, len(TRAP)) == TRAP:
                 return False  # the program's own
         except OSError:
             return False
         info = pt.get_siginfo(thread.pid)
-        if len(info) < 12 or int.from_bytes(info[8:12], "little") not in (0x80, 1):
-            return False  # not by a breakpoint: kill, a timer
-        self.loop.registers.words[PC] = address
-        self.loop.registers.set(thread.pid)
-        self.loop.go_on(thread)
-        return True
+        return len(info) >= 12 and int.from_bytes(info[8:12], "little") in (0x80, 1)  # else: kill, a timer
 
     def _expect(self, thread: Tracee, space: Space, function: int, site: Site) -> None:
         words = self.loop.registers.words
@@ -342,37 +369,57 @@ class Breakpoints:
             except (OSError, IndexError):
                 registers.get(thread.pid)
                 registers.words[PC] = address
-        registers.set(thread.pid)
-        others = self._halt_others(thread, space)
-        self._write(thread.owner, address, place.code[: len(TRAP)])
-        thread.stepping = Step(address, others)
+        copy = place.copy or self._copy(thread, space, address, place)
+        if copy > 0:
+            registers.get(thread.pid)
+            registers.words[PC] = copy
+            registers.set(thread.pid)
+            thread.stepping = Step(address, copy, place.code)
+        else:
+            registers.set(thread.pid)
+            self._write(thread.owner, address, place.code[: len(TRAP)])
+            thread.stepping = Step(address, 0, place.code)
         pt.ptrace(pt.SINGLESTEP, thread.pid)
 
-    def _halt_others(self, thread: Tracee, space: Space) -> list[Tracee]:
-        """Stop the other threads of this memory. What they stop for instead is handled later."""
-        loop = self.loop
-        pending = {tid for tid, _ in loop.backlog}
-        waits = {}
-        for other in loop.threads.values():
-            if other is thread or other.owner.space is not space or other.pid in pending or other.fresh:
-                continue
-            if pt.ptrace(pt.INTERRUPT, other.pid) == 0:
-                waits[other.pid] = other
-        halted = []
-        end = monotonic() + _PATIENCE
-        while waits and monotonic() < end:
-            for tid, other in list(waits.items()):
-                got = loop.waiter.wait(tid, pt.WAIT_FLAGS | pt.WNOHANG)
-                if got == tid:
-                    del waits[tid]
-                    status = loop.waiter.status
-                    if status == _INTERRUPTED:
-                        halted.append(other)
-                    else:
-                        loop.backlog.append((tid, status))
-                elif got < 0 or state_of(tid) not in ("R", "t", "S"):
-                    del waits[tid]  # gone, or in the kernel and not able to leave it now (a vfork's parent)
-        return halted
+    def _copy(self, thread: Tracee, space: Space, address: int, place: Place) -> int:
+        """Make a copy of an instruction; its address, or -1."""
+        place.copy = -1
+        if _ARM:
+            return -1  # what depends on its place is not told apart here
+        from ._breakpoints_x86 import moved
+
+        page = next((p for p in space.pages if abs(p[0] - address) < _NEAR and p[1] < _PAGE), None)
+        if page is None:
+            page = self._map_page(thread, space, address)
+        if page is None:
+            return -1
+        at = page[0] + page[1]
+        code = moved(place.code, at - address)
+        if code is None:
+            return -1
+        try:
+            os.pwrite(thread.owner.open(), code, at)
+        except OSError:
+            return -1
+        page[1] += _SLOT
+        place.copy = at
+        return at
+
+    def _map_page(self, thread: Tracee, space: Space, address: int) -> list[int] | None:
+        """Have the process map a page for copies, near enough for relative addresses."""
+        from ._sources_ptrace_inject import Injection, call_instruction
+
+        instruction = call_instruction(thread)
+        where = _gap(thread.tgid, address)
+        if not instruction or not where:
+            return None
+        with Injection(thread, self.loop.waiter, instruction=instruction) as work:
+            got = work.call(_MMAP, where, _PAGE, 5, 0x100022, -1 & (1 << 64) - 1, 0) if work.ok else -1
+        if got <= 0 or abs(got - address) >= _NEAR:
+            return None
+        page = [got, 0]
+        space.pages.append(page)
+        return page
 
     def stepped(self, thread: Tracee, status: int) -> None:
         """A thread that was to make a single step has stopped."""
@@ -389,29 +436,47 @@ class Breakpoints:
             return
         if number != SIGTRAP:
             # A handler would run first, and come back to the breakpoint: the signal waits until the step is made.
-            if number in (4, 7, 8, 11) and self._faulted(thread, step):
+            if number in (4, 7, 8, 11) and self._faulted(thread):
                 self._end_step(thread, step)
                 self.loop.stop(thread.pid, status)
                 return
             thread.held.append((number, pt.get_siginfo(thread.pid)))
             pt.ptrace(pt.SINGLESTEP, thread.pid)
             return
-        self._end_step(thread, step)
-        self._release(thread)
+        if self._end_step(thread, step):
+            self._release(thread)
+        else:
+            thread.stepping = step  # a string instruction that goes on
+            pt.ptrace(pt.SINGLESTEP, thread.pid)
 
-    def _faulted(self, thread: Tracee, step: Step) -> bool:
-        """Whether the instruction itself gave the signal: it is to have it, with the breakpoint back in place."""
+    def _faulted(self, thread: Tracee) -> bool:
+        """Whether the instruction itself gave the signal: it is to have it, in its own place."""
         info = pt.get_siginfo(thread.pid)
         return len(info) >= 12 and int.from_bytes(info[8:12], "little", signed=True) > 0
 
-    def _end_step(self, thread: Tracee, step: Step) -> None:
+    def _end_step(self, thread: Tracee, step: Step) -> bool:
+        """Put the thread back where it belongs; False when the instruction has not moved on."""
         thread.stepping = None
         space = thread.owner.space
-        if space is not None and step.address in space.places:
-            self._write(thread.owner, step.address, TRAP)
-        for other in step.others:
-            if other.pid in self.loop.threads:
-                self.loop.go_on(other)
+        if not step.copy:
+            if space is not None and step.address in space.places:
+                self._write(thread.owner, step.address, TRAP)
+            return True
+        from ._breakpoints_x86 import pushes_return
+
+        registers = self.loop.registers
+        if registers.get(thread.pid) < 0:
+            return True
+        words = registers.words
+        after = words[PC] - step.copy
+        if pushes_return(step.code):
+            pushed = int.from_bytes(thread.read(words[SP], 8), "little")
+            if 0 < pushed - step.copy <= _LONGEST:
+                thread.write(words[SP], (pushed - step.copy + step.address).to_bytes(8, "little"))
+        if 0 <= after <= _LONGEST:
+            words[PC] = step.address + after
+            registers.set(thread.pid)
+        return after != 0
 
     def _release(self, thread: Tracee) -> None:
         """Let it run, with the first signal that was held back; further ones are sent again."""
@@ -433,22 +498,22 @@ class Breakpoints:
 
         -1: it has run into a breakpoint whose signal is yet to come, and has to go on to that first.
         """
-        space = thread.owner.space
         number = 0 if status >> 16 or status >> 8 & 0x80 else status >> 8 & 0x7F
+        step = thread.stepping
+        if step is not None:
+            self._end_step(thread, step)
+            return 0 if number == SIGTRAP else number
         registers = self.loop.registers
-        if space is None or not space.places or registers.get(thread.pid) < 0:
+        if thread.owner.space is None or registers.get(thread.pid) < 0:
             return number
         address = registers.words[PC] - _AFTER
-        if number == SIGTRAP and address in space.places:
+        if number == SIGTRAP and self._is_ours(thread, address):
             registers.words[PC] = address
             registers.set(thread.pid)
             return 0
-        if address in space.places and int(read_status(thread.pid).get("SigPnd", "0"), 16) & 1 << SIGTRAP - 1:
+        if number == 0 and int(read_status(thread.pid).get("SigPnd", "0"), 16) & 1 << SIGTRAP - 1:
             return -1
         return number
-
-
-_INTERRUPTED = 0x7F | SIGTRAP << 8 | pt.EVENT_STOP << 16
 
 
 def _clean(code: bytes, space: Space, address: int) -> bytes:
@@ -459,3 +524,22 @@ def _clean(code: bytes, space: Space, address: int) -> bytes:
         if near is not None:
             out[at : at + len(TRAP)] = near.code[: len(TRAP)]
     return bytes(out)
+
+
+def _gap(pid: int, address: int) -> int:
+    """A page that is free in the process, as near to `address` as there is one; 0 for none."""
+    best, end = 0, 0x10000
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                start, stop = (int(word, 16) for word in line.split(" ", 1)[0].split("-"))
+                if start - end >= 2 * _PAGE:
+                    # Not next to a stack or heap, which grow: the middle of small gaps, well away in large ones.
+                    distance = min((start - end) // 2, 0x100_0000) & ~(_PAGE - 1)
+                    for at in (start - distance, end + distance):
+                        if abs(at - address) < abs(best - address) and end <= at <= start - _PAGE:
+                            best = at
+                end = stop
+    except OSError:
+        return 0
+    return best

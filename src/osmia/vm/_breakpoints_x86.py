@@ -47,11 +47,95 @@ def emulate(code: bytes, words: memoryview[int], memory: Memory) -> bool:
         words[_WORD[opcode & 7 | (rex & 1) << 3]] = int.from_bytes(code[at + 1 : at + 5], "little")
         words[RIP] += at + 5
         return True
-    if opcode in (0xEB, 0xE9) and not at:
-        size = 1 if opcode == 0xEB else 4
-        words[RIP] = words[RIP] + 1 + size + int.from_bytes(code[1 : 1 + size], "little", signed=True) & MASK
+    return not at and _jump(code, opcode, words, memory)
+
+
+def _jump(code: bytes, opcode: int, words: memoryview[int], memory: Memory) -> bool:
+    """Relative jumps and calls, and returns: what would go wrong anywhere but in its own place."""
+    if opcode == 0xC3:
+        data = memory.read(words[RSP], 8)
+        if len(data) < 8:
+            raise OSError(14, "read the stack")
+        words[RSP] = words[RSP] + 8 & MASK
+        words[RIP] = int.from_bytes(data, "little")
         return True
-    return False
+    at, size = 1, 4
+    taken = True
+    if opcode == 0xEB or opcode & 0xF0 == 0x70:
+        size = 1
+    if opcode & 0xF0 == 0x70:
+        taken = _condition(opcode & 15, words[FLAGS])
+    elif opcode == 0x0F and code[1] & 0xF0 == 0x80:
+        at, taken = 2, _condition(code[1] & 15, words[FLAGS])
+    elif opcode not in (0xEB, 0xE9, 0xE8):
+        return False
+    after = words[RIP] + at + size
+    if opcode == 0xE8:
+        memory.write(words[RSP] - 8 & MASK, (after & MASK).to_bytes(8, "little"))
+        words[RSP] = words[RSP] - 8 & MASK
+    distance = int.from_bytes(code[at : at + size], "little", signed=True)
+    words[RIP] = after + (distance if taken else 0) & MASK
+    return True
+
+
+def _condition(number: int, flags: int) -> bool:
+    cf, zf, sf, of = (bool(flags & bit) for bit in (_CF, _ZF, _SF, _OF))
+    kinds = (of, cf, zf, cf or zf, sf, bool(flags & _PF), sf != of, zf or sf != of)
+    return kinds[number >> 1] != bool(number & 1)
+
+
+def moved(code: bytes, by: int) -> bytes | None:
+    """The instruction `code` as it has to be `by` bytes further on, or None: it can only run where it is."""
+    from ..elf import instruction_length
+    from ..errors import ElfError
+
+    try:
+        length = instruction_length(code)
+    except ElfError:
+        return None
+    out = bytearray(code[:length])
+    at = _modrm_place(out)
+    if at < 0:
+        return None
+    if at and out[at] & 0xC7 == 5:  # relative to the instruction pointer
+        distance = int.from_bytes(out[at + 1 : at + 5], "little", signed=True) - by
+        if not -(1 << 31) <= distance < 1 << 31:
+            return None
+        out[at + 1 : at + 5] = distance.to_bytes(4, "little", signed=True)
+    return bytes(out)
+
+
+def _modrm_place(code: bytes | bytearray) -> int:
+    """Where the ModRM byte is, 0 when there is none, -1 for what may not be moved (relative branches, traps)."""
+    at = 0
+    while code[at] in (0x66, 0x67, 0xF0, 0xF2, 0xF3, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65):
+        at += 1
+    if code[at] & 0xF0 == 0x40:
+        at += 1
+    opcode = code[at]
+    if opcode in (0xC4, 0xC5, 0x62) and len(code) - at > 3:  # VEX, EVEX
+        at += {0xC5: 2, 0xC4: 3, 0x62: 4}[opcode]
+        return at + 1
+    if opcode == 0x0F:
+        second = code[at + 1]
+        if second & 0xF0 == 0x80:
+            return -1
+        if second in (0x05, 0x34, 0x0B, 0xA2, 0x31, 0x77) or 0xC8 <= second <= 0xCF:
+            return 0
+        return at + (3 if second in (0x38, 0x3A) else 2)
+    if opcode in (0xE8, 0xE9, 0xEB, 0xCC, 0xCD, 0xCE, 0xCF) or opcode & 0xF0 == 0x70 or 0xE0 <= opcode <= 0xE3:
+        return -1
+    has = (
+        opcode & 0xC4 == 0 or opcode in (0x63, 0x69, 0x6B, 0xC0, 0xC1, 0xC6, 0xC7, 0xF6, 0xF7, 0xFE, 0xFF)
+        or 0x80 <= opcode <= 0x8F or 0xD0 <= opcode <= 0xD3 or 0xD8 <= opcode <= 0xDF
+    )  # fmt: skip
+    return at + 1 if has else 0
+
+
+def pushes_return(code: bytes) -> bool:
+    """Whether it is an indirect call: the return address that it leaves is that of the place it ran in."""
+    at = _modrm_place(code)
+    return at > 0 and code[at - 1] == 0xFF and code[at] >> 3 & 7 == 2
 
 
 def _push_pop(opcode: int, rex: int, at: int, words: memoryview[int], memory: Memory) -> bool:

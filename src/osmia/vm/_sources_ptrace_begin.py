@@ -110,8 +110,8 @@ def detach_all(loop: Loop, alarm: pt.Alarm) -> None:
         _let_go(loop, tid, status)
     loop.unclaimed.clear()
     loop.backlog.clear()
-    for tid, thread in list(loop.threads.items()):
-        if thread.stepping is None and pt.ptrace(pt.INTERRUPT, tid) == -ESRCH and not os.path.exists(f"/proc/{tid}"):
+    for tid in list(loop.threads):
+        if pt.ptrace(pt.INTERRUPT, tid) == -ESRCH and not os.path.exists(f"/proc/{tid}"):
             _forget(loop, tid)
     end = monotonic() + _PATIENCE
     alarm.set(10_000_000)
@@ -148,7 +148,9 @@ def _let_go(loop: Loop, tid: int, status: int) -> None:
             return
         for number, _ in thread.held:
             pt.tgkill(thread.tgid, tid, number)
-    elif not status >> 16 and not status >> 8 & 0x80:
+    elif status >> 16:
+        loop.breakpoints.restore_copy(tid)
+    elif not status >> 8 & 0x80:
         signal = status >> 8 & 0x7F
     pt.ptrace(pt.DETACH, tid, 0, signal)
     _forget(loop, tid)

@@ -1,7 +1,8 @@
-"""System calls made on behalf of a stopped thread: how a command that is held before its exec gets its filter.
+"""System calls made on behalf of a stopped thread.
 
-The thread has to be stopped (PTRACE_INTERRUPT) in a system call of its own, whose instruction is used again; that call
-is restarted afterwards as if nothing had happened.
+That is how a command that is held before its exec gets its filter, and a process with breakpoints a page for
+instructions. A system call instruction has to be somewhere: that of the call which the thread is in (it is restarted
+afterwards as if nothing had happened), or one in the vDSO.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ _INSTRUCTION = b"\x01\x00\x00\xd4" if _ARM else b"\x0f\x05"  # svc #0, syscall
 _PRCTL, _SECCOMP = (167, 277) if _ARM else (157, 317)
 _RESTART = {MASK + 1 - n for n in (512, 513, 514)}  # -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND
 _SYSCALL_STOP = 0x857F
+_SECCOMP_STOP = 0x7057F
 _RED_ZONE = 256
 
 
 class Injection:
     """A stopped thread that makes system calls for us; a context manager that puts everything back."""
 
-    def __init__(self, thread: Tracee, waiter: pt.Waiter) -> None:
+    def __init__(self, thread: Tracee, waiter: pt.Waiter, *, instruction: int = 0) -> None:
+        """`instruction` is the address of a system call instruction; 0: the thread is in a system call."""
         self.thread = thread
+        self._restarts = not instruction
         self.ok = False
         self._waiter = waiter
         self._registers = pt.Registers()
         self._before: list[int] = []
         self._saved = b""
-        self._at = 0
+        self._at = instruction
 
     def __enter__(self) -> Injection:
         registers = self._registers
@@ -44,7 +48,8 @@ class Injection:
             return self
         self._before = list(registers.words)
         # arm64 has already gone back to the instruction where a call is restarted (do_signal).
-        self._at = self._before[PC] - (0 if _ARM else 2)
+        if self._restarts:
+            self._at = self._before[PC] - (0 if _ARM else 2)
         try:
             self.ok = self.thread.read(self._at, len(_INSTRUCTION)) == _INSTRUCTION
         except OSError:
@@ -57,7 +62,7 @@ class Injection:
         words = list(self._before)
         if self._saved:
             self.thread.write(self._scratch(len(self._saved)), self._saved)
-        if not _ARM and self.ok and words[RESULT] in _RESTART:
+        if self._restarts and not _ARM and self.ok and words[RESULT] in _RESTART:
             words[PC] -= 2
             words[RESULT] = words[NUMBER]
         self._registers.words[:] = memoryview(pack(f"<{len(words)}Q", *words)).cast("Q")
@@ -84,11 +89,14 @@ class Injection:
         for place, value in zip(ARGUMENTS, (*arguments, 0, 0, 0, 0, 0, 0)):
             words[place] = value & MASK
         self._registers.set(tid)
-        for _ in range(2):  # its entry, its exit
+        stops = 0
+        while stops < 2:  # its entry, its exit; a filter may have it stop in between
             if pt.ptrace(pt.SYSCALL, tid) < 0 or self._waiter.wait(tid, pt.WALL) != tid:
                 self.ok = False
                 return -3
-            if self._waiter.status != _SYSCALL_STOP:
+            if self._waiter.status == _SYSCALL_STOP:
+                stops += 1
+            elif self._waiter.status != _SECCOMP_STOP:
                 self.ok = False  # a signal came first
                 return -4
         self._registers.get(tid)
@@ -111,3 +119,17 @@ def install_filter(thread: Tracee, waiter: pt.Waiter, program: bytes, *, privile
         if not privileged and work.call(_PRCTL, PR_SET_NO_NEW_PRIVS, 1) != 0:
             return False
         return work.ok and work.call(_SECCOMP, SET_MODE_FILTER, 0, at) == 0
+
+
+def call_instruction(thread: Tracee) -> int:
+    """The address of a system call instruction in the vDSO of the process, 0 when there is none."""
+    try:
+        with open(f"/proc/{thread.tgid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                if line.endswith("[vdso]\n"):
+                    start, end = (int(word, 16) for word in line.split(" ", 1)[0].split("-"))
+                    at = thread.read(start, end - start).find(_INSTRUCTION)
+                    return start + at if at >= 0 else 0
+    except OSError:
+        return 0
+    return 0

@@ -1,6 +1,7 @@
 """`profile` probes: at their rate, every running thread is stopped for a moment and its registers are the sample.
 
-Threads that wait for something are left alone: only time on a CPU counts, as with the kernel's clock.
+Only time on a CPU counts, as with the kernel's clock: a thread has a sample for each period that it ran. One that waits
+for something at that moment is left alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Sampler:
         self._rates: list[list[int]] = []  # period, next time
         self._fires: list[Fire] = []
         self._pending: list[Fire] = []
+        self._ran: dict[int, int] = {}  # thread -> its time on a CPU that samples were taken for, in ns
         loop.take_sample = self.take
         loop.on_due = self.due
 
@@ -43,17 +45,33 @@ class Sampler:
 
     def due(self, now: int) -> int:
         """Ask all running threads for a sample; when to come again."""
-        ready = []
+        ready, period = [], 0
         for rate, fire in zip(self._rates, self._fires):
             if now >= rate[1]:
                 ready.append(fire)
+                period = max(period, rate[0])
                 rate[1] = max(rate[1] + rate[0], now)  # one that was missed is not made up for
         if ready:
             self._pending = ready
             for tid, thread in self.loop.threads.items():
-                if not thread.sample and state_of(tid) == "R" and pt.ptrace(pt.INTERRUPT, tid) == 0:
-                    thread.sample = True
+                if thread.sample or not self._has_run(tid, period) or state_of(tid) != "R":
+                    continue
+                thread.sample = pt.ptrace(pt.INTERRUPT, tid) == 0
         return min((rate[1] for rate in self._rates), default=NEVER)
+
+    def _has_run(self, tid: int, period: int) -> bool:
+        """Whether the thread was on a CPU for a period, half of one more or less, that had no sample yet."""
+        try:
+            with open(f"/proc/{tid}/schedstat", "rb", buffering=0) as file:
+                total = int(file.read(64).split(b" ", 1)[0])
+        except (OSError, ValueError):
+            return True  # a kernel without CONFIG_SCHED_INFO: what runs now has run
+        done = self._ran.setdefault(tid, total)
+        if total - done < period // 2:
+            return False
+        # Samples are not made up for in a row: at most one period of credit is kept.
+        self._ran[tid] = max(done + period, total - period)
+        return True
 
     def take(self, thread: Tracee) -> None:
         """The thread has stopped for its sample."""

@@ -60,8 +60,8 @@ class Tracee(Task):
     """
 
     __slots__ = (
-        "_comm", "_comm_file", "_registers", "born", "exiting", "fresh", "held", "owner", "resume", "returns", "sample",
-        "stepping", "wanted",
+        "_comm", "_comm_file", "_registers", "at_entry", "born", "exiting", "fresh", "held", "owner", "pc", "resume",
+        "returns", "sample", "stepping", "wanted",
     )  # fmt: skip
 
     named = True  # for all threads; see `comm`
@@ -71,6 +71,8 @@ class Tracee(Task):
         super().__init__(pid, owner.pid, ppid=owner.ppid, cpu=0)
         self.process = self
         self.wanted = -1
+        self.pc = 0  # where it is, when its registers do not say so: behind a breakpoint
+        self.at_entry = False  # of a function: there is no frame yet
         self.exiting = False
         self.fresh = True  # its first stop is yet to come
         self.born = False  # by a fork or clone that we saw
@@ -176,7 +178,9 @@ class Tracee(Task):
         if registers.get(self.pid) < 0:
             return []
         words = registers.words
-        found = [words[PC]]
+        found = [self.pc or words[PC]]
+        if self.at_entry:
+            found.append(int.from_bytes(self.read(words[SP], 8), "little"))
         fp, last = words[FP], 0
         while len(found) < limit and last < fp < _USER_END and not fp % 8:
             try:
