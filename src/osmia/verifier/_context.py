@@ -7,6 +7,7 @@ struct_ops programs are the arguments of a kernel function: `_context_btf.py`.
 from __future__ import annotations
 
 from .._data import Data
+from ._profile import profile as newest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ def access(
     prog_type: int, attach_type: int, off: int, size: int, write: bool, profile: Profile | None = None
 ) -> Access | None:
     """The access of `size` bytes at `off`; None if the kernel says "invalid bpf_context access"."""
-    from ._profile import profile as newest
-
     kernel = profile or newest(None)
     key = (prog_type, attach_type, off, size, write, kernel.version)
     if key not in _answers:

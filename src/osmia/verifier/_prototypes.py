@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from .._data import Data
 from ..isa._tables import helper_name, prog_type_name, table
+from ._callers import callers_since, needs_privilege, room
+from ._gen.prototypes import PROTOS, VARIANTS
+from ._profile import profile as choose
+from ._versions import HELPERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,18 +94,12 @@ def proto(helper: int, prog_type: int, attach_type: int = 0, profile: Profile | 
 
 def any_proto(helper: int) -> Proto | None:
     """The helper as most program types get it; None for an unknown number."""
-    from ._gen.prototypes import PROTOS
-
     name = helper_name(helper)
     return _make(helper, name, "") if name in PROTOS else None
 
 
 def why_not(helper: int, prog_type: int, attach_type: int = 0, profile: Profile | None = None) -> str:
     """ "" if the call is allowed, else "unknown", "since 5.8", "not for this program type" or "privileged"."""
-    from ._gen.prototypes import PROTOS
-    from ._profile import profile as choose
-    from ._versions import HELPERS
-
     name = helper_name(helper)
     if name is None or name not in PROTOS:
         return "unknown"
@@ -109,8 +107,6 @@ def why_not(helper: int, prog_type: int, attach_type: int = 0, profile: Profile 
     since = HELPERS[name][0]
     if kernel.version < since:
         return f"since {since[0]}.{since[1]}"
-    from ._callers import callers_since, needs_privilege
-
     first = callers_since(name, _room(prog_type, attach_type))
     if first is None:
         return "not for this program type"
@@ -121,22 +117,29 @@ def why_not(helper: int, prog_type: int, attach_type: int = 0, profile: Profile 
     return ""
 
 
+def refusal(helper: int, profile: Profile | None = None) -> str:
+    """The kernel's line for a call that `why_not` objects to."""
+    name = helper_name(helper) if helper > 0 else None
+    if name is None or (profile is not None and profile.version < HELPERS[name][0]):
+        return f"invalid func unknown#{helper}"
+    # e9a8e5a587ca: "unknown func" made people think that the kernel was too old.
+    if profile is not None and profile.version < (6, 10):
+        return f"unknown func bpf_{name}#{helper}"
+    return f"program of this type cannot use helper bpf_{name}#{helper}"
+
+
 def _room(prog_type: int, attach_type: int) -> str:
     """`TYPE/ATTACH` where the attach type counts, `TYPE/` elsewhere."""
-    from ._callers import room
-
     return room(prog_type_name(prog_type) or "", attach_type)
 
 
-def _make(helper: int, name: str, room: str) -> Proto:
-    from ._gen.prototypes import PROTOS, VARIANTS
-
+def _make(helper: int, name: str, place: str) -> Proto:
     if not _variants:
         for other, row, rooms in VARIANTS:
             _variants[other] = (*_variants.get(other, ()), (row, rooms))
     flags, ret, args = PROTOS[name]
     for row, rooms in _variants.get(name, ()):
-        if room in rooms:
+        if place in rooms:
             flags, ret, args = row
     words = flags.split()
     return Proto(

@@ -12,8 +12,8 @@ from osmia.verifier._profile import profile
 
 M = measure()
 LIVE = profile(os.uname().release)
-FUNCTIONS = ("vfs_read", "vfs_open", "do_sys_openat2", "tcp_sendmsg", "kfree_skb_list_reason", "kmem_cache_free", "__kmalloc",
-             "wake_up_process", "filp_close", "ksys_write", "security_file_open", "dput", "path_put")  # fmt: skip
+FUNCTIONS = ("vfs_read", "vfs_open", "do_sys_openat2", "tcp_sendmsg", "kmem_cache_free", "__kmalloc", "wake_up_process",
+             "filp_close", "ksys_write", "security_file_open", "dput", "path_put")  # fmt: skip
 HOOKS = (
     "file_open",
     "socket_bind",
