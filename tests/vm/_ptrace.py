@@ -31,8 +31,13 @@ def ordinary() -> tuple[list[str], str]:
         "--bounding-set=-all",
     ]  # fmt: skip
     for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
-        check = "import sys; sys.path.insert(0, sys.argv[1]); import osmia.vm; sys.exit(sys.version_info < (3, 11))"
-        if setpriv and not subprocess.run([*prefix, python, "-c", check, SOURCE], capture_output=True).returncode:
+        # setpriv still has its capabilities when it looks the interpreter up; those that come later have none.
+        check = (
+            "import os, sys; sys.path.insert(0, sys.argv[1]); import osmia.vm; "
+            "sys.exit(sys.version_info < (3, 11) or not os.access(sys.argv[2], os.X_OK))"
+        )
+        command = [*prefix, python, "-c", check, str(SOURCE), python]
+        if setpriv and not subprocess.run(command, capture_output=True).returncode:
             return prefix, python
     pytest.skip("no interpreter and sources that user 65534 may read, or no setpriv (util-linux)")
 

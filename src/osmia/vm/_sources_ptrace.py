@@ -171,6 +171,7 @@ class PtraceSource:
 
         if self.held:
             loop.options |= pt.O_EXITKILL
+        self._pid = pid
         self._note_names(loop.hooks)
         loop.wanted.load(loop.hooks)
         seize(loop, pid)
@@ -235,11 +236,11 @@ class PtraceSource:
         if not loop.filtered:
             loop.done = True
             return
-        others = {t.tgid for t in loop.threads.values()} if loop.threads else set()
-        if len(others) > 1:
+        others = {t.tgid for t in loop.threads.values()} - {self._pid}
+        if others:
             self._warn(
-                f"{len(others) - 1} processes that the command started still run; they end with this process, "
-                "as no tracer could be taken from them"
+                f"{len(others)} processes that the command started still run: they need us for their system calls, "
+                "and end with us"
             )
 
     def _warn(self, text: str) -> None:
@@ -247,7 +248,7 @@ class PtraceSource:
         if self.warn is not None:
             self.warn(text)
 
-    _ident = 0
+    _ident = _pid = 0
     _in_filter: set[int] | None = None
 
 
