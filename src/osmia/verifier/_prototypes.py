@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._data import Data
-from ..isa._tables import helper_name, prog_type_name, table
+from ..isa._tables import attach_type_name, helper_name, prog_type_name, table
 from ._callers import callers_since, needs_privilege, room
 from ._gen.prototypes import PROTOS, VARIANTS
 from ._profile import profile as choose
@@ -75,6 +75,7 @@ _BEFORE: tuple[tuple[tuple[str, ...], tuple[int, int], int, str], ...] = (
     (("inode_storage_get", "inode_storage_delete"), (6, 12), 2, "btf_id:inode"),
     (("task_storage_get", "task_storage_delete"), (6, 12), 2, "btf_id:task_struct"),
 )
+_GET_FUNC_IP = 173
 _protos: dict[tuple[str, int, int, tuple[int, int]], Proto] = {}
 _variants: dict[str, tuple[tuple[tuple[str, str, tuple[str, ...]], tuple[str, ...]], ...]] = {}
 
@@ -126,6 +127,18 @@ def refusal(helper: int, profile: Profile | None = None) -> str:
     if profile is not None and profile.version < (6, 10):
         return f"unknown func bpf_{name}#{helper}"
     return f"program of this type cannot use helper bpf_{name}#{helper}"
+
+
+def late_refusal(helper: int, prog_type: int, attach_type: int = 0) -> str:
+    """The kernel's line for a call that it refuses though the program type may make it, after the arguments: or ""."""
+    if helper != _GET_FUNC_IP:
+        return ""
+    prog, attach = prog_type_name(prog_type) or "", attach_type_name(attach_type) or ""
+    if prog == "tracing" and attach not in ("trace_fentry", "trace_fexit", "modify_return"):
+        return f"func bpf_get_func_ip#{helper} supported only for fentry/fexit/fmod_ret programs"
+    if prog not in ("tracing", "kprobe"):
+        return f"func bpf_get_func_ip#{helper} not supported for program type {prog_type}"
+    return ""
 
 
 def _room(prog_type: int, attach_type: int) -> str:

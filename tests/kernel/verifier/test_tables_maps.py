@@ -32,7 +32,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def inner() -> Iterator[int]:
     fd = map_create(type=2, key_size=4, value_size=8, max_entries=1)
     yield fd
