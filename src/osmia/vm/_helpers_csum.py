@@ -15,13 +15,10 @@ FIELD_MASK, PSEUDO_HDR, MARK_MANGLED_0, MARK_ENFORCE, IPV6 = 0xF, 0x10, 0x20, 0x
 
 def partial(data: bytes, start: int = 0) -> int:
     """csum_partial: the 32-bit ones' complement sum of little-endian words; an odd byte counts as a low one."""
-    total = start
-    padded = data + bytes(-len(data) % 4)
-    for at in range(0, len(padded), 4):
-        total += int.from_bytes(padded[at : at + 4], "little")
-    while total >> 32:
-        total = (total & _U32) + (total >> 32)
-    return total
+    whole = int.from_bytes(data, "little")
+    # 2^32 is 1 modulo 2^32 - 1: the sum of the words is the number's remainder, and 0 only of nothing but zeros.
+    total = (whole + start) % _U32
+    return total if total or not whole | start else _U32
 
 
 def add(a: int, b: int) -> int:

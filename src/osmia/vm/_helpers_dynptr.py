@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from struct import Struct
 
+from ._helpers_arguments import map_of
+from ._map_base import USER_RINGBUF
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
@@ -116,7 +119,7 @@ def user_ringbuf_drain(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) 
 
     if r4 & ~3:
         return -EINVAL
-    ring: UserRingMap = m.map_at(r1)
+    ring: UserRingMap = map_of(m, r1, USER_RINGBUF)
     place = scratch(m, 16)
     done, stop = 0, False
     while done < MAX_SAMPLES and not stop:

@@ -7,6 +7,7 @@ user addresses there first, kernel addresses never. What cannot be read is EFAUL
 from __future__ import annotations
 
 from ..errors import OsmiaError, VmFault
+from ._helpers_arguments import room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _of_process(m: Machine, address: int, size: int) -> bytes | None:
 
 def peek_string(m: Machine, address: int, limit: int, where: str = EITHER) -> bytes | None:
     """The bytes before the NUL, at most `limit`, or None when a byte before it cannot be read."""
-    out = b""
+    out = bytearray()
     while len(out) < limit:
         # Never over the end of a page: the next one may not be there.
         step = min(limit - len(out), _PAGE - address % _PAGE)
@@ -54,8 +55,8 @@ def peek_string(m: Machine, address: int, limit: int, where: str = EITHER) -> by
         out += part
         address += step
         if b"\0" in part:
-            return out[: out.index(b"\0")]
-    return out
+            return bytes(out[: out.index(b"\0")])
+    return bytes(out)
 
 
 def _region_tail(m: Machine, address: int, step: int) -> bytes | None:
@@ -68,6 +69,7 @@ def _probe_read(m: Machine, to: int, size: int, source: int, where: str) -> int:
     size &= _U32
     if not size:
         return 0
+    room(m, to, size)
     found = peek(m, source, size, where)
     m.write(to, bytes(size) if found is None else found)
     return -EFAULT if found is None else 0
@@ -77,6 +79,7 @@ def _probe_read_str(m: Machine, to: int, size: int, source: int, where: str) -> 
     size &= _U32
     if not size:
         return 0
+    room(m, to, size)
     found = peek_string(m, source, size, where)
     if found is None:
         m.write(to, bytes(size))
@@ -166,7 +169,7 @@ def _number(text: bytes, flags: int) -> tuple[bool, int, int] | int:
     end = skip
     value = 0
     while end < len(rest) and _digit(rest[end]) < base:
-        value = value * base + _digit(rest[end])
+        value = min(value * base + _digit(rest[end]), 1 << 64)
         end += 1
     if end == skip:
         return -EINVAL

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 EINVAL, E2BIG, EBUSY = 22, 7, 16
 _U32 = 0xFFFFFFFF
 _LIMIT = 1024  # MAX_BPRINTF_BUF
+_WIDTH = (1 << 23) - 1  # FIELD_WIDTH_MAX
 _TEXT = 512  # MAX_BPRINTF_STRING
 _MAX_ARGUMENTS = 12  # MAX_BPRINTF_VARARGS
 
@@ -60,7 +61,7 @@ class Format:
         start = at
         while text[at : at + 1].isdigit():
             at += 1
-        width = int(text[start:at] or b"0")
+        width = min(int(text[start:at][:9] or b"0"), _WIDTH)
         kind = text[at : at + 1]
         if kind == b"p":
             return self._pointer(at + 1, flags, width, value)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .._data import Data
 from ._context_packet import XdpContext
+from ._helpers_arguments import map_of
 from ._helpers_packet import current, skb
-from ._map_base import DEVMAP, DEVMAP_HASH
+from ._map_base import CPUMAP, DEVMAP, DEVMAP_HASH, REUSEPORT_SOCKARRAY, SOCKHASH, SOCKMAP, XSKMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def clone_redirect(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
 
 def redirect_map(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """XDP: the flags' low two bits are what to return when the key is not there."""
-    found = m.map_at(r1)
+    found = map_of(m, r1, DEVMAP, DEVMAP_HASH, CPUMAP, XSKMAP)
     more = BROADCAST | EXCLUDE_INGRESS if found.type in (DEVMAP, DEVMAP_HASH) else 0
     if r3 & ~(3 | more):
         return XDP_ABORTED
@@ -146,7 +147,7 @@ def _socket_redirect(m: Machine, handle: int, key: int | bytes, flags: int) -> i
     """sk_redirect_map and its like: SK_PASS when there is a socket, else SK_DROP."""
     if flags & ~INGRESS:
         return SK_DROP
-    found = m.map_at(handle)
+    found = map_of(m, handle, SOCKMAP, SOCKHASH)
     value = found.target(key)
     if value is None:
         return SK_DROP
@@ -165,7 +166,7 @@ def sk_redirect_hash(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) ->
 def sk_select_reuseport(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     if r4:
         return -EINVAL
-    found = m.map_at(r2)
+    found = map_of(m, r2, REUSEPORT_SOCKARRAY, SOCKMAP, SOCKHASH)
     key = m.memory.load(r3, 4)
     value = found.target(key)
     if value is None:

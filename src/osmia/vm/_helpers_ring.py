@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._map_base import EINVAL
+from ._helpers_arguments import map_of
+from ._map_base import EINVAL, PERF_EVENT_ARRAY, RINGBUF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ _U32 = 0xFFFFFFFF
 
 
 def ringbuf_output(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    ring: RingMap = m.map_at(r1)
+    ring: RingMap = map_of(m, r1, RINGBUF)
     return ring.output(m.read(r2, r3), r4)
 
 
@@ -25,7 +26,7 @@ def ringbuf_reserve(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> 
 
 def reserve(m: Machine, handle: int, size: int) -> int:
     """Reserve a record, remembered until it is submitted: a run that ends by a fault must not block the ring."""
-    ring: RingMap = m.map_at(handle)
+    ring: RingMap = map_of(m, handle, RINGBUF)
     address = ring.reserve(size)
     if address:
         m.data.setdefault("reserved", {})[address] = ring
@@ -60,7 +61,7 @@ def ringbuf_discard(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> 
 
 
 def ringbuf_query(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    ring: RingMap = m.map_at(r1)
+    ring: RingMap = map_of(m, r1, RINGBUF)
     return ring.query(r2)
 
 
@@ -81,7 +82,7 @@ def perf_event_output(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -
         if extra is None:
             return -14
         data += extra
-    result: int = m.map_at(r2).output(index, m.world.cpu, data)
+    result: int = map_of(m, r2, PERF_EVENT_ARRAY).output(index, m.world.cpu, data)
     return result
 
 

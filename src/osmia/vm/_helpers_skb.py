@@ -6,6 +6,7 @@ Packets here are always in one piece: what pulls or unclones does nothing.
 from __future__ import annotations
 
 from ._context_packet import ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, SKB_MAX, SkbContext
+from ._helpers_arguments import clear
 from ._helpers_packet import current, signed32, skb
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ def skb_load_bytes(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
     packet = current(m)
     offset, size = r2 & _U32, r4 & _U32
     if offset > _INT_MAX or offset + size > packet.length:
-        m.write(r3, bytes(size))
+        clear(m, r3, size)
         return -EFAULT
     m.write(r3, packet.peek(packet.data + offset, size))
     return 0
@@ -33,7 +34,7 @@ def skb_load_bytes_relative(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: 
     offset, size = r2 & _U32, r4 & _U32
     start = {0: packet.mac, 1: packet.network}.get(r5 & _U32)
     if start is None or offset > 0xFFFF or start + offset + size > packet.end:
-        m.write(r3, bytes(size))
+        clear(m, r3, size)
         return -EFAULT
     m.write(r3, packet.peek(start + offset, size))
     return 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from ..errors import UsageError
 from ._context_layouts import SOCK, SOCK_SIZE
+from ._helpers_arguments import map_of, room
+from ._map_base import CGROUP_ARRAY, SOCKHASH, SOCKMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,7 +217,7 @@ def _route_realm(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int
 
 def _under_cgroup(m: Machine, handle: int, index: int) -> int:
     """1 when the current cgroup is (below) the one at `index` of a cgroup array, whose elements are cgroup ids."""
-    found = m.map_at(handle)
+    found = map_of(m, handle, CGROUP_ARRAY)
     if index >= found.max_entries:
         return -7
     wanted = found.program_at(index)
@@ -246,6 +248,7 @@ def getsockopt(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     options = found.options if found is not None else m.data.setdefault("sockopts", {})
     size = r5 & _U32
     value = options.get((r2 & _U32, r3 & _U32))
+    room(m, r4, size)
     m.write(r4, (value or b"")[:size].ljust(size, b"\0"))
     return 0 if value is not None else -ENOPROTOOPT
 
@@ -279,7 +282,7 @@ def set_retval(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
 
 def _map_update(m: Machine, handle: int, key: int, flags: int) -> int:
     """sock_map_update, sock_hash_update: enter the run's socket (`machine.data["socket"]`) under a key."""
-    found = m.map_at(handle)
+    found = map_of(m, handle, SOCKMAP, SOCKHASH)
     own: Socket | None = m.data.get("socket")
     if own is None:
         return -95

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..errors import VmFault
+from ._helpers_arguments import map_of, room
+from ._map_base import CGROUP_STORAGE, CGRP_STORAGE, INODE_STORAGE, PERCPU_CGROUP_STORAGE, SK_STORAGE, TASK_STORAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +15,13 @@ if TYPE_CHECKING:
 EINVAL, ENOENT = 22, 2
 CREATE = 1  # BPF_LOCAL_STORAGE_GET_F_CREATE
 _U32 = 0xFFFFFFFF
+_LOCAL = (SK_STORAGE, INODE_STORAGE, TASK_STORAGE, CGRP_STORAGE)
 
 
 def _get(m: Machine, handle: int, owner: int, initial: int, flags: int) -> int:
     if flags & ~CREATE or not owner:
         return 0
-    found: LocalStorageMap = m.map_at(handle)
+    found: LocalStorageMap = map_of(m, handle, *_LOCAL)
     value = m.read(initial, found.value_size) if initial and flags & CREATE else None
     return found.storage(owner, value, create=bool(flags & CREATE))
 
@@ -26,7 +29,7 @@ def _get(m: Machine, handle: int, owner: int, initial: int, flags: int) -> int:
 def _delete(m: Machine, handle: int, owner: int) -> int:
     if not owner:
         return -EINVAL
-    found: LocalStorageMap = m.map_at(handle)
+    found: LocalStorageMap = map_of(m, handle, *_LOCAL)
     return found.drop(owner)
 
 
@@ -71,7 +74,7 @@ def plain_storage_delete(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int
 
 def get_local_storage(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """Storage of the cgroup that the program is attached to: the world's; never null."""
-    found: LocalStorageMap = m.map_at(r1)
+    found: LocalStorageMap = map_of(m, r1, CGROUP_STORAGE, PERCPU_CGROUP_STORAGE)
     return found.storage(m.world.cgroup_id, None, create=True, cpu=m.world.cpu)
 
 
@@ -90,6 +93,7 @@ def spin_lock(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     held = m.data.setdefault("locks", {})
     if r1 in held:
         raise VmFault("call: bpf_spin_lock: the lock is held already: a deadlock", kind="call", address=r1)
+    room(m, r1, 4)
     found = _map_of(m, r1)
     if found is not None:
         found.guard.__enter__()
@@ -102,7 +106,8 @@ def spin_unlock(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     held = m.data.setdefault("locks", {})
     if r1 not in held:
         raise VmFault("call: bpf_spin_unlock: the lock is not held", kind="call", address=r1)
-    m.memory.store(r1, 4, 0)
+    if m.memory.find(r1, 4, True) is not None:
+        m.memory.store(r1, 4, 0)
     found = held.pop(r1)
     if found is not None:
         found.guard.__exit__(None, None, None)

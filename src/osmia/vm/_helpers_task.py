@@ -7,6 +7,8 @@ zeros elsewhere. Stacks come from `machine.data["stack"]`: a function (user: boo
 from __future__ import annotations
 
 from ..errors import NotSupported, OsmiaError
+from ._helpers_arguments import clear, map_of, room
+from ._map_base import STACK_TRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def _stack(m: Machine, flags: int) -> list[int] | None:
 
 
 def get_stackid(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    found: StackTraceMap = m.map_at(r2)
+    found: StackTraceMap = map_of(m, r2, STACK_TRACE)
     return found.stack_id(_stack(m, r3), r3)
 
 
@@ -136,8 +138,9 @@ def _get_stack(m: Machine, to: int, size: int, flags: int) -> int:
     if not result and (stack is None or len(stack) < skip):
         result = -EFAULT
     if result or stack is None:
-        m.write(to, bytes(size))
+        clear(m, to, size)
         return result
+    room(m, to, size)
     taken = stack[skip : skip + size // each]
     if flags & _BUILD_ID:
         data = b"".join((2).to_bytes(4, "little") + bytes(20) + ip.to_bytes(8, "little") for ip in taken)

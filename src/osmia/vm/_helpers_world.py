@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._helpers_arguments import clear, room
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
@@ -59,6 +61,7 @@ def get_current_comm(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) ->
     if not r1 or not size:
         return -_EINVAL
     # strscpy_pad: always NUL-terminated, the rest zeros
+    room(m, r1, size)
     m.write(r1, m.world.comm[: min(size - 1, 15)].ljust(size, b"\0"))
     return 0
 
@@ -77,7 +80,7 @@ def get_ns_current_pid_tgid(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: 
     """struct bpf_pidns_info {u32 pid, u32 tgid}; 8 bytes zeroed on failure."""
     size = r4 & _U32
     if size != 8:
-        m.write(r3, bytes(size))
+        clear(m, r3, size)
         return -_EINVAL
     namespace = m.world.pid_namespace
     if namespace != (0, 0) and (r1, r2) != namespace:
