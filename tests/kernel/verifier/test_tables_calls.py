@@ -27,7 +27,8 @@ SPECIAL = {
     "copy_from_user", "copy_from_user_task", "skb_set_tunnel_opt", "store_hdr_opt",
 }  # fmt: skip
 SHAPES = {
-    "ringbuf": (0, 0, 4096), "queue": (0, 8, 1), "stack_trace": (4, 80, 1), "hash": (4, 8, 1), "percpu_array": (4, 8, 1),
+    "ringbuf": (0, 0, 4096), "queue": (0, 8, 1), "stack_trace": (4, 80, 1), "hash": (4, 8, 1),
+    "percpu_array": (4, 8, 1),
 }  # fmt: skip
 
 
