@@ -189,3 +189,16 @@ def test_the_memory_limit_holds(engine: str) -> None:
         region = machine.memory.allocate(1 << 19)
         machine.memory.free(region)
         machine.memory.allocate(1 << 19)
+
+
+def test_helpers_do_not_trust_the_type_of_a_map(engine: str, machine: Machine) -> None:
+    made = create_map(machine, Shape(ARRAY, 4, 8, 4, name="numbers"))
+    program = "r0 = 0\nr1 = map[fd:0]\nr2 = r10\nr2 += -8\nr3 = 8\nr4 = 0\ncall bpf_ringbuf_output\nexit"
+    fault = _fault(program, engine, machine, maps=[made])
+    assert fault.kind == "call"
+
+
+def test_other_attribute_errors_are_the_helpers_own(engine: str, machine: Machine) -> None:
+    machine.mock("probe_read", lambda m, *_: m.no_such_thing)
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        execute("call bpf_probe_read\nexit", engine, machine=machine)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..isa import Instruction
     from ._interpreter import Interpreter
+    from ._machine import Machine
     from ._memory import Region
 
     Step = Callable[[list[Any]], int]
@@ -27,10 +28,20 @@ STRUCTS = {size: Struct(text) for size, text in _FORMATS.items()}
 _factories: dict[tuple[str, bool, bool, str], Any] = {}
 
 
-def place(fault: VmFault, program: str, at: int) -> None:
-    """A fault that a helper found belongs to the instruction that called it."""
-    if fault.insn < 0:
-        fault.insn, fault.program = at, program
+def place(error: BaseException, machine: Machine, program: str, at: int) -> BaseException:
+    """A fault that a helper found belongs to the instruction that called it.
+
+    A map that lacks what the helper does with it is of another type than the verifier would have allowed: a fault too.
+    """
+    if isinstance(error, AttributeError) and any(error.obj is made for made in machine.maps):
+        found = error.obj
+        error = VmFault(
+            f"run {program}: instruction {at}: map {found.name} (type {found.type}) is not of a type for this helper",
+            kind="call",
+        )
+    if isinstance(error, VmFault) and error.insn < 0:
+        error.insn, error.program = at, program
+    return error
 
 
 class Done(Exception):
@@ -184,9 +195,8 @@ def _helper_call(engine: Interpreter, number: int, at: int) -> Step:
         def tail_call(r: list[Any]) -> int:
             try:
                 return _exit(r) if engine.tail_call(r) else n
-            except VmFault as fault:
-                place(fault, engine.code.name, at)
-                raise
+            except (VmFault, AttributeError) as error:
+                raise place(error, machine, engine.code.name, at) from None
 
         return tail_call
     helper = machine.helper(number, engine.code.name)
@@ -194,9 +204,8 @@ def _helper_call(engine: Interpreter, number: int, at: int) -> Step:
     def step(r: list[Any]) -> int:
         try:
             r[0] = helper(machine, r[1], r[2], r[3], r[4], r[5]) & M
-        except VmFault as fault:
-            place(fault, engine.code.name, at)
-            raise
+        except (VmFault, AttributeError) as error:
+            raise place(error, machine, engine.code.name, at) from None
         return n
 
     return step
@@ -245,9 +254,8 @@ def _packet_load(engine: Interpreter, i: Instruction, at: int) -> Step:
         offset = base if index < 0 else base + (r[index] & W)
         try:
             value = load(machine, r[6], offset, size)
-        except VmFault as fault:
-            place(fault, engine.code.name, at)
-            raise
+        except (VmFault, AttributeError) as error:
+            raise place(error, machine, engine.code.name, at) from None
         if value < 0:
             r[0] = 0
             return _exit(r)

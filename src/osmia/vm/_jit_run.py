@@ -99,9 +99,7 @@ class Native:
             try:
                 return function(*values) & MASK
             except BaseException as error:  # an interrupt too
-                if isinstance(error, VmFault):
-                    place(error, self.code.name, state[slot.INSN])
-                machine.pending = error
+                machine.pending = place(error, machine, self.code.name, state[slot.INSN])
                 state[slot.PENDING] = slot.RAISED
                 return 0
 
