@@ -222,3 +222,36 @@ def test_ring_full(machine: Machine) -> None:
     ring = create_map(machine, Shape(RINGBUF, 0, 0, 4096))
     results = [ring.output(bytes(56), 0) for _ in range(70)]  # type: ignore[attr-defined]
     assert results.count(0) == 63 and set(results) == {0, -11}
+
+
+def test_a_cpu_that_does_not_exist(machine: Machine) -> None:
+    for type in (PERCPU_ARRAY, PERCPU_HASH, LRU_PERCPU_HASH):
+        made = create_map(machine, Shape(type, 4, 8, 2))
+        made.update(_k(1, 4), bytes(32))
+        assert made.update_from(_k(1, 4), b"x" * 8, 0, 4) == -22
+        assert made.lookup_address(_k(1, 4), 4) == 0
+        assert made.lookup(_k(1, 4)) == bytes(32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hash_against_a_dictionary(machine: Machine, seed: int) -> None:
+    from random import Random
+
+    random = Random(seed)
+    size = random.choice((1, 3, 4, 8, 20))
+    made = create_map(machine, Shape(HASH, size, 8, 60, random.choice((0, NO_PREALLOC))))
+    model: dict[bytes, bytes] = {}
+    for _ in range(3000):
+        key, value = _k(random.randrange(100), size), random.randbytes(8)
+        what = random.randrange(4)
+        if what == 0:
+            assert (made.delete_key(key) == 0) == (model.pop(key, None) is not None)
+        elif what == 1:
+            address = made.lookup_address(key)
+            assert (machine.read(address, 8) if address else None) == model.get(key)
+        else:
+            result = made.update_from(key, value)
+            assert result == (0 if key in model or len(model) < 60 else -7)
+            if not result:
+                model[key] = value
+    assert dict(made.items()) == model

@@ -131,7 +131,7 @@ class PerCpuArrayMap(ArrayMap):
 
     def update_from(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
         index = self._index(key)
-        result = self._check(index, flags)
+        result = self._check(index, flags) if cpu < self.cpus else -EINVAL
         if result == 0:
             self._store((index * self.cpus + cpu) * self.stride, value)
         return result

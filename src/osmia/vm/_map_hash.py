@@ -199,7 +199,7 @@ class HashMap(VmMap):
 
     def lookup_address(self, key: bytes, cpu: int = 0) -> int:
         entry = self._find(key, self.hash(key))
-        if entry < 0 or cpu >= self.cpus > 1:
+        if entry < 0 or (self.per_cpu and cpu >= self.cpus):
             return 0
         if self.lru:
             self._meta[4 * entry + _REFERENCED] = 1
@@ -225,7 +225,7 @@ class HashMap(VmMap):
         return flags & ~F_LOCK > EXIST or bool(flags & F_LOCK and self.shape.spin_lock < 0)
 
     def update_from(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
-        if self._bad_flags(flags):
+        if self._bad_flags(flags) or (self.per_cpu and cpu >= self.cpus):
             return -EINVAL
         with self.guard:
             return self._update(key, value, flags, cpu)

@@ -153,3 +153,18 @@ def test_create(type: int) -> None:
             assert ours == theirs, text
             seen[theirs] = seen.get(theirs, 0) + 1
     assert 0 in seen and len(seen) > 1
+
+
+@pytest.mark.parametrize("type", [9, 10])
+def test_lru(type: int) -> None:
+    """Which elements go is not the same; that some go instead of an error is, and that the newest one stays."""
+    shape = Shape(type, 4, 8, 512)
+    with pair(shape) as (kernel, twin):
+        for side in (kernel, twin):
+            for i in range(2000):
+                key = i.to_bytes(4, "little")
+                assert side.update(key, bytes(kernel.row)) == 0
+                assert side.lookup(key) == bytes(kernel.row)
+            assert 0 < len(content(side)) <= 512
+            assert side.update(key, bytes(kernel.row), 1) == -17
+            assert side.update(b"none", bytes(kernel.row), 2) == -2
