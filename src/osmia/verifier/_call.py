@@ -23,6 +23,7 @@ from ._state import (
     UNINIT,
     Reg,
 )
+from ._structure import GPL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from ._prototypes import Proto
     from ._scalar import Scalar
 
-GPL = frozenset(
-    ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
-)
 TAIL_CALL = 12
 PROG_ARRAY = 3
 ELIDES_NULL = (2, 6)  # array, percpu_array

@@ -25,5 +25,5 @@ def call_kfunc(env: Env, insn: Instruction, _at: int) -> NoReturn:
         env.refuse("invalid func kernel function: kfuncs are called since 5.13")
     name = dict(env.program.kfuncs).get(insn.imm)
     if name is None:
-        env.refuse(f"kernel btf_id {insn.imm} is not a function")
+        env.refuse("invalid kernel function call not eliminated in verifier pass")
     env.refuse(f"calling kernel function {name} is not allowed", EACCES)

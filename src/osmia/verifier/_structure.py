@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LD_ABS_IND = (op.LD | op.ABS, op.LD | op.IND)
 ALL_CALLER_SAVED = 0x3F
 JUMPS = (op.JMP, op.JMP32)
+GPL = frozenset(("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"))
 CONDITIONS = frozenset(
     (op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JSGE, op.JLT, op.JLE, op.JSLT, op.JSLE)
 )
@@ -120,6 +121,8 @@ def find_functions(code: Code, program: Program) -> None:
             if not 0 <= to < len(insns):
                 raise Refused(f"call to invalid destination {to}", at)
             starts.add(to)
+        elif insn.opcode == op.JMP | op.CALL and insn.src == op.PSEUDO_KFUNC_CALL:
+            _check_kfunc(program, insn, at)
     starts.update(s.start for s in program.subprograms if 0 < s.start < len(insns))
     code.start = sorted(starts)
     code.end = [*code.start[1:], len(insns)]
@@ -128,6 +131,14 @@ def find_functions(code: Code, program: Program) -> None:
     for n, (start, end) in enumerate(zip(code.start, code.end, strict=True)):
         for at in range(start, end):
             code.subprog_of[at] = n
+
+
+def _check_kfunc(program: Program, insn: Instruction, at: int) -> None:
+    """Even one that is never reached has to exist; number 0 may stand where code is dead."""
+    if program.license not in GPL:
+        raise Refused("cannot call kernel function from non-GPL compatible program", at)
+    if (insn.imm or insn.off) and insn.imm not in dict(program.kfuncs):
+        raise Refused(f"kernel btf_id {insn.imm} is not a function", at)
 
 
 def check_functions(code: Code) -> None:

@@ -100,7 +100,7 @@ def check_stack(env: Env) -> tuple[int, ...]:
     for start in starts:
         if start not in seen_async:
             seen_async.add(start)
-            _chain(env, rounded, start, 0, 1, False)
+            _chain(env, rounded, start, 0, 1)
     return tuple(env.depths)
 
 
@@ -109,10 +109,9 @@ def _round(env: Env, depth: int) -> int:
     return (max(depth, 1 if unit == 32 else 0) + unit - 1) // unit * unit
 
 
-def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int, tail: bool) -> None:
+def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int) -> None:
     code = env.code
-    tail = tail or code.has_tail_call[subprog]
-    if count > 1 and tail and depth >= TAIL_CALL_STACK:
+    if count > 1 and code.has_tail_call[subprog] and depth >= TAIL_CALL_STACK:
         raise Refused(
             f"tail_calls are not allowed when call stack of previous frames is {depth} bytes. Too large",
             code.start[subprog],
@@ -130,7 +129,7 @@ def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int, t
             continue
         if count + 1 > MAX_FRAMES:
             raise Refused(f"the call stack of {count + 1} frames is too deep !", at, E2BIG)
-        _chain(env, rounded, callee, depth, count + 1, tail)
+        _chain(env, rounded, callee, depth, count + 1)
 
 
 def entry_registers(env: Env, frame: Frame) -> None:
