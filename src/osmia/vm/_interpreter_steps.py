@@ -34,7 +34,7 @@ def place(error: BaseException, machine: Machine, program: str, at: int) -> Base
     A map that lacks what the helper does with it is of another type than the verifier would have allowed: a fault too.
     """
     if isinstance(error, AttributeError) and any(error.obj is made for made in machine.maps):
-        found = error.obj
+        found: Any = error.obj
         error = VmFault(
             f"run {program}: instruction {at}: map {found.name} (type {found.type}) is not of a type for this helper",
             kind="call",
