@@ -42,6 +42,7 @@ class RunOptions(Data):
     warnings: bool = True
     trace_pipe: bool = False
     target: str = "kernel"
+    record: str = ""
 
 
 def run_object(obj: Object, options: RunOptions) -> int:
@@ -80,6 +81,11 @@ def _run(obj: Object, options: RunOptions, out: Output) -> int:
     _signal.signal(SIGINT, _signal.SIG_IGN)
     _signal.signal(SIGTERM, _signal.SIG_IGN)
     sink = make_sink(options, out)
+    tape = None
+    if options.record:
+        from ..session._tape import Recorder
+
+        tape = Recorder(options.record)
     session = Session(
         obj,
         open_target(options),
@@ -92,6 +98,7 @@ def _run(obj: Object, options: RunOptions, out: Output) -> int:
         warnings=options.warnings,
         trace_pipe=options.trace_pipe,
         warn=lambda text: complain(f"WARNING: {text}\n"),
+        tape=tape,
     )
     with session:
         if options.mode:

@@ -41,6 +41,8 @@ OPTIONS = (
     Option(("--bench",), "run bench: probes"),
     Option(("--dry-run",), "attach everything, then end"),
     Option(("--target",), "run it in the kernel, or trace one command or process from user space", "TARGET", TARGETS),
+    Option(("--record",), "record what the trace receives, to replay it", "FILE"),
+    Option(("--replay",), "replay a recording: its own script, or with --target vm another on the same probes", "FILE"),
     Option(("--no-cache",), "compile, even if the script was compiled before"),
     Option(("-h", "--help"), "show this"),
 )
@@ -65,12 +67,30 @@ def run(argv: Sequence[str]) -> int:
     if args.has("help"):
         sys.stdout.write(usage())
         return 0
+    if args.given("replay"):
+        from ._replay import run_replay
+
+        return run_replay(args, options_of(args))
     name, script, words = script_of(args)
     if args.given("pid") and args.given("cmd"):
         raise UsageError("trace: --pid and --cmd do not go together")
     params, named = split_parameters(words)
+    options = options_of(args)
+    source = Script(name, script, params, named)
+    try:
+        return compile_and_run(source, args, options)
+    except (PermissionDenied, SourceError) as error:
+        if options.target == "kernel":
+            from ._vm import offer
+
+            offer(error, source, args, options)
+        raise
+
+
+def options_of(args: Parsed) -> RunOptions:
+    """What the command line says about the run."""
     pid = parse_pid(args.text("pid")) if args.given("pid") else 0
-    options = RunOptions(
+    return RunOptions(
         format=args.text("output", "text"),
         output_file=args.text("output_file"),
         buffering=args.text("buffering", "line"),
@@ -85,16 +105,8 @@ def run(argv: Sequence[str]) -> int:
         unsafe=args.has("unsafe"),
         warnings=not args.has("no_warnings"),
         target=args.text("target", "kernel"),
+        record=args.text("record"),
     )
-    source = Script(name, script, params, named)
-    try:
-        return compile_and_run(source, args, options)
-    except (PermissionDenied, SourceError) as error:
-        if options.target == "kernel":
-            from ._vm import offer
-
-            offer(error, source, args, options)
-        raise
 
 
 def command(args: Parsed) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
         emit: Callable[[ev.Event], None]
 
+        def outside(self, make: Callable[[], ev.Event]) -> ev.Event: ...
+
         def exit(self, status: int) -> None: ...
         def setting(self, name: str, default: int) -> int: ...
 
@@ -122,7 +124,7 @@ def _exit(format: EventFormat, host: Host, decode: Decoder) -> Handler:
 def _time(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     from time import strftime
 
-    return lambda _buffer, _offset: host.emit(ev.Time(strftime(format.text)))
+    return lambda _buffer, _offset: host.emit(host.outside(lambda: ev.Time(strftime(format.text))))
 
 
 def _join(format: EventFormat, host: Host, decode: Decoder) -> Handler:
@@ -143,15 +145,17 @@ def _cat(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     name = compile_format(format.text, format.fields)
     limit = host.setting("max_cat_bytes", 10240)
 
-    def handle(buffer: Any, offset: int) -> None:
-        path = name(decode(buffer, offset))
+    def read(path: str) -> ev.Event:
         try:
             with open(path, "rb") as f:
                 data = f.read(limit)
         except OSError as e:
-            host.emit(ev.Message("error", f"failed to open file '{path}' ({os.strerror(e.errno or 0)})"))
-            return
-        host.emit(ev.Cat(data.decode("utf-8", "surrogateescape")))
+            return ev.Message("error", f"failed to open file '{path}' ({os.strerror(e.errno or 0)})")
+        return ev.Cat(data.decode("utf-8", "surrogateescape"))
+
+    def handle(buffer: Any, offset: int) -> None:
+        path = name(decode(buffer, offset))
+        host.emit(host.outside(lambda: read(path)))
 
     return handle
 
@@ -159,14 +163,17 @@ def _cat(format: EventFormat, host: Host, decode: Decoder) -> Handler:
 def _system(format: EventFormat, host: Host, decode: Decoder) -> Handler:
     command = compile_format(format.text, format.fields)
 
-    def handle(buffer: Any, offset: int) -> None:
+    def run(line: str) -> ev.Event:
         if not host.unsafe:
-            host.emit(ev.Message("error", "system() not allowed in safe mode. Use '--unsafe'."))
-            return
+            return ev.Message("error", "system() not allowed in safe mode. Use '--unsafe'.")
         import subprocess
 
-        done = subprocess.run(["sh", "-c", command(decode(buffer, offset))], stdout=subprocess.PIPE, check=False)
-        host.emit(ev.System(done.stdout.decode("utf-8", "surrogateescape")))
+        done = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, check=False)
+        return ev.System(done.stdout.decode("utf-8", "surrogateescape"))
+
+    def handle(buffer: Any, offset: int) -> None:
+        line = command(decode(buffer, offset))
+        host.emit(host.outside(lambda: run(line)))
 
     return handle
 

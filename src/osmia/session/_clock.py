@@ -25,15 +25,19 @@ def wall_offset(clock: int) -> int:
     return offset
 
 
-def formatter(mode: str, text: str) -> Callable[[int], str]:
-    """`format(nanoseconds)`: strftime in local time, with %f microseconds, %k nanoseconds, %l milliseconds."""
+def offset_of(mode: str) -> int:
+    """Nanoseconds to add to a time of the clock `mode` for the time of day."""
     if mode in ("boot", ""):
-        offset = wall_offset(time.CLOCK_BOOTTIME)
-    elif mode == "monotonic":
-        offset = wall_offset(time.CLOCK_MONOTONIC)
-    else:
-        # tai and sw_tai are times of day already; strftime() of the language prints them as they are.
-        offset = 0
+        return wall_offset(time.CLOCK_BOOTTIME)
+    if mode == "monotonic":
+        return wall_offset(time.CLOCK_MONOTONIC)
+    return 0  # tai and sw_tai are times of day already; strftime() of the language prints them as they are
+
+
+def formatter(mode: str, text: str, offset: int | None = None) -> Callable[[int], str]:
+    """`format(nanoseconds)`: strftime in local time, with %f microseconds, %k nanoseconds, %l milliseconds."""
+    if offset is None:
+        offset = offset_of(mode)
     fraction = "%f" in text or "%k" in text or "%l" in text
 
     def format(nanoseconds: int) -> str:

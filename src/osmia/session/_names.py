@@ -13,7 +13,7 @@ from ._model import Stack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from ..objects import Object, ValueType
 
@@ -56,6 +56,7 @@ class Names:
         self._kept: dict[tuple[object, ...], Stack] = {}
         self._keeping = False
         self._symbols = symbols
+        self._tap: Callable[[Any], Any] | None = None
         self._read_stack = read_stack
         self._trailer = trailer
         self.max_strlen = max_strlen  # size of strings that are cut: others have all that there is
@@ -73,7 +74,15 @@ class Names:
             from ._symbols import SystemSymbols
 
             self._symbols = SystemSymbols(lines=self.lines)
+            if self._tap is not None:
+                self._symbols = self._tap(self._symbols)
         return self._symbols
+
+    def tap_symbols(self, tap: Callable[[Any], Any]) -> None:
+        """Put something between: `tap(symbols)` is asked instead of the symbols."""
+        self._tap = tap
+        if self._symbols is not None:
+            self._symbols = tap(self._symbols)
 
     def cut_text(self, raw: bytes) -> str:
         """Text whose buffer was full: marked as cut where nothing ends it."""

@@ -18,6 +18,7 @@ from ._readers import RINGS, Pace, open_reader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any, Protocol
 
     from ..objects import AttachPoint, Object
     from ._actions import Handler
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from ._sources import Sources
     from ._target import Link, Loaded, LoadedProgram, Reader, Target
     from ._wake import Signals
+
+    class Tape(Protocol):
+        """Stands between a session and the world: a `Recorder`, or a `Replay`."""
+
+        def wrap(self, target: Any) -> Any: ...
+        def tap(self, names: Names) -> None: ...
+        def outside(self, make: Callable[[], ev.Event]) -> ev.Event: ...
+        def close(self) -> None: ...
+
 
 SIGINT, SIGTERM = 2, 15
 RECORD_ID = Struct("<Q").unpack_from
@@ -56,7 +66,7 @@ class Session:
     command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT and
     SIGTERM end the trace (main thread only). `warn` takes texts that a person should read. `unsafe` allows `system()`.
     `trace_pipe` also reads what programs write with bpf_trace_printk(). With `keep`, maps, losses and names of stacks
-    can be read after `close`, as they were then.
+    can be read after `close`, as they were then. `tape` records the session, or replays one.
 
         with Session(obj, target, sink=print) as session:
             session.start()
@@ -79,9 +89,11 @@ class Session:
         trace_pipe: bool = False,
         keep: bool = False,
         warn: Callable[[str], None] | None = None,
+        tape: Tape | None = None,
     ) -> None:
         self.object = obj
-        self.target = target
+        self.target = target if tape is None else tape.wrap(target)
+        self._tape = tape
         self.emit = sink
         self.pid = pid
         self.cmd = tuple(cmd)
@@ -95,6 +107,8 @@ class Session:
         trailer = str(self._settings.get("str_trunc_trailer", ".."))
         longest = int(self._settings.get("max_strlen", 1024))
         self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest, keep=keep)
+        if tape is not None:
+            tape.tap(self.names)
         for p in obj.attach_points:
             if p.provider in ("uprobe", "uretprobe", "usdt"):
                 self.names.programs.add(p.target)
@@ -475,7 +489,27 @@ class Session:
         """Events that did not fit the ring since the start (until `close`, with `keep`), by probe."""
         return self._losses.total() if self._losses and self._loaded else dict(self._lost)
 
+    # what a replay asks for
+
+    def take_batch(self) -> None:
+        """Handle one batch of records of whichever ring has one."""
+        if not self._drain() and self._sources:
+            self._sources.drain()
+
+    def report_losses(self) -> None:
+        """Look at the counters of losses now."""
+        self._report_losses()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is something to wait for."""
+        return not self._over
+
     # what actions ask for
+
+    def outside(self, make: Callable[[], ev.Event]) -> ev.Event:
+        """What an action gets from the machine around it, which a recording keeps."""
+        return make() if self._tape is None else self._tape.outside(make)
 
     def exit(self, status: int) -> None:
         """`exit()`: end the trace with this status; later events in the ring are not looked at.
@@ -551,7 +585,7 @@ class Session:
         if self._child:
             self._child.close()
         self.names.close()
-        for part in (self._sources, self._reader, self._loaded, self._signals):
+        for part in (self._sources, self._reader, self._loaded, self._signals, self._tape):
             if part:
                 part.close()
         self._sources = self._reader = self._loaded = self._signals = None

@@ -121,4 +121,4 @@ class Task:
 
 def key_of(point: AttachPoint) -> Key:
     """Where a point is, for `hooks_at`."""
-    return point.provider, point.target, point.function or point.offset or point.address
+    return point.provider, point.target, point.function or point.offset or point.address or point.name

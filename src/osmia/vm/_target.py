@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._machine import Helper
     from ._map_base import VmMap
     from ._memory import Region
+    from ._recording import EventRecorder
     from ._sources import Key, Source
 
 PERF_EVENT_ARRAY, PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, RINGBUF = 4, 3, 12, 13, 27
@@ -60,6 +61,7 @@ class LoadedVm:
         self._home_process = machine.process
         self._at_home = True
         self._events: Events | None = None
+        self.recorder: EventRecorder | None = None
         self.started_at = world.monotonic()
         machine.data.setdefault("stack", self._stack)
 
@@ -148,8 +150,18 @@ class LoadedVm:
             result = hook.fire(record, task)
         return result
 
+    def index_of(self, hook: VmHook) -> int:
+        """Its place in `attached`."""
+        return self._hooks.index(hook)
+
     def fire_hook(self, hook: VmHook, record: bytes, task: Task | None, address: int = 0, at: str | int = "") -> int:
         """What `VmHook.fire` does."""
+        if self.recorder is not None:
+            return self.recorder.fire(self, hook, record, task, address, at)
+        return self.fire_unrecorded(hook, record, task, address, at)
+
+    def fire_unrecorded(self, hook: VmHook, record: bytes, task: Task | None, address: int, at: str | int) -> int:
+        """Run the hook's program; what it does wrong is kept for the session."""
         with self.lock:
             if self.failure is not None:
                 return 0

@@ -1,0 +1,70 @@
+"""`osmia trace --replay`: a recorded session once more."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import UsageError
+from ..session import Session
+from ._engine import _open_output, make_sink, split_parameters
+from ._output import Output, complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..objects import Object
+    from ..session._replay import Replay
+    from ._engine import RunOptions
+    from ._options import Parsed
+
+
+def run_replay(args: Parsed, options: RunOptions) -> int:
+    """Replay the recording, of the script that it holds, or of another. Returns the exit status."""
+    from ..session._replay import Replay
+
+    for name in ("cmd", "pid", "record", "duration"):
+        if args.given(name):
+            raise UsageError(f"trace: --replay and --{name} do not go together")
+    tape = Replay(args.text("replay"))
+    if args.text("target") == "kernel" and tape.target == "vm":
+        raise UsageError("trace: the recording is of user space", hint="leave out --target kernel")
+    obj = _object(args, options, tape)
+    fd = _open_output(options.output_file)
+    try:
+        return _run(obj, options, tape, Output(fd, options.buffering))
+    finally:
+        if fd != 1:
+            os.close(fd)
+
+
+def _object(args: Parsed, options: RunOptions, tape: Replay) -> Object:
+    from ._trace import Script, compile_script, script_of
+
+    if not args.text("execute") and not args.arguments:
+        recorded: Object = tape.object
+        return recorded
+    name, script, words = script_of(args)
+    params, named = split_parameters(words)
+    if tape.target == "kernel":
+        raise UsageError(
+            f"replay {tape.path}: it holds what one script received from the kernel, no events for others",
+            hint="leave out the script, or record with --target vm",
+        )
+    return compile_script(Script(name, script, params, named), args, options.replace(target="vm"))
+
+
+def _run(obj: Object, options: RunOptions, tape: Replay, out: Output) -> int:
+    from ..session._replay import replay
+
+    session = Session(
+        obj,
+        None,  # type: ignore[arg-type]  # the recording is in its place
+        sink=make_sink(options, out),
+        unsafe=options.unsafe,
+        warnings=options.warnings,
+        warn=lambda text: complain(f"WARNING: {text}\n"),
+        tape=tape,
+    )
+    with session:
+        status = replay(session, tape)
+        out.flush(force=True)
+    return status
