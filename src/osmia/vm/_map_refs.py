@@ -146,6 +146,10 @@ class ArrayOfMaps(MapOfMaps):
             return -EINVAL
         return -E2BIG if int.from_bytes(key, "little") >= self.max_entries else 0
 
+    def update_from(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
+        # Unlike a hash, the array looks at key and flags before it looks at the map (bpf_fd_array_map_update_elem).
+        return self._place(key, flags) or super().update_from(key, value, flags, cpu)
+
     def delete_key(self, key: bytes) -> int:
         if int.from_bytes(key, "little") >= self.max_entries:
             return -E2BIG
