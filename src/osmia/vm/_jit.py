@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._code import Code
     from ._machine import Machine
 
-_FORMAT = 2  # of generated code: raise it whenever the same bytecode gives other code
+_WRITERS = ("calls", "function", "maps", "module", "ops", "state")  # the modules that decide what the code is
 LEVEL = 2
 
 
@@ -72,8 +72,19 @@ def _key(code: Code, checked: bool, level: int) -> bytes:
     maps = [(at, shape(made), code.constants[at] == made.handle) for at, made in sorted(code.map_slots.items())]
     mocked = [number for number in sorted(INLINE) if code.machine.is_mocked(number)]
     return cache_key(
-        "native", _FORMAT, __version__, _processor(), code.insns, str(maps), str(mocked), int(checked), level
+        "native", _stamp(), __version__, _processor(), code.insns, str(maps), str(mocked), int(checked), level
     )
+
+
+def _stamp() -> str:
+    """When what writes the code was changed last: in a checkout the version alone does not tell."""
+    import os
+
+    folder = os.path.dirname(__file__)
+    try:
+        return str([os.stat(os.path.join(folder, f"_jit_{part}.py")).st_mtime_ns for part in _WRITERS])
+    except OSError:
+        return ""  # from an archive, where it does not change
 
 
 def _processor() -> str:
