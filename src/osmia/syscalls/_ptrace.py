@@ -228,8 +228,9 @@ class Alarm:
         import _thread
 
         number = _claim_signal()
-        # No other signal may end up here: Python's handlers run in the main thread.
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, set(range(1, 65)) - {number, 32, 33})
+        # No other signal may end up here: Python's handlers run in the main thread. But each stop sends SIGCHLD, which
+        # is dropped at once when nobody handles it; were it blocked here, the main thread would wake up to drop it.
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, set(range(1, 65)) - {number, _signal.SIGCHLD, 32, 33})
         event = pack("=QiiI44x", 0, number, 4, _thread.get_native_id())  # SIGEV_THREAD_ID
         made = c_int()
         result = syscall("timer_create", 1, address(event), addressof(made))
