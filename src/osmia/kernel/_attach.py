@@ -71,7 +71,10 @@ def _name(point: AttachPoint) -> str:
 def attach_error(point: AttachPoint, errno: int, operation: str) -> OsmiaError:
     """Why attaching failed, in plain words."""
     if errno in (1, 13):
-        denied = syscalls.explain(operation, errno, "", _CAPABILITY.get(point.provider, "CAP_PERFMON"))
+        needed = (
+            "CAP_DAC_READ_SEARCH" if operation.startswith("open ") else _CAPABILITY.get(point.provider, "CAP_PERFMON")
+        )
+        denied = syscalls.explain(operation, errno, "", needed)
         assert isinstance(denied, PermissionDenied)
         cause = denied.message.partition(": ")[2]
         return PermissionDenied(
