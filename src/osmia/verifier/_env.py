@@ -10,7 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from ..btf import Btf
     from ..isa import Instruction
+    from ._context_btf import Arguments
     from ._liveness import Instance
     from ._log import Log
     from ._profile import Profile
@@ -34,6 +36,8 @@ class Env:
         self.profile = profile
         self.log = log
         self.privileged = privileged
+        # Stack that was never written may be read (6715df8d5d24, 6.3).
+        self.uninit_stack = privileged and profile.has("uninit_stack_reads")
         self.state: State
         self.frame: Frame
         self.regs: list[Reg] = []
@@ -52,6 +56,10 @@ class Env:
         self.instance: Instance
         self.checked = bytearray(len(code.insns))
         self.globals: set[int] = set()
+        self.types: Btf | None = None
+        self.types_loaded = False
+        self.arguments: Arguments | None = None
+        self.arguments_known = False
         self.async_callbacks: set[int] = set()
         self.protos: dict[int, Proto] = {}
         self.changes_packet = [False] * len(code.start)

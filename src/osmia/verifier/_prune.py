@@ -221,7 +221,7 @@ def equal(env: Env, old: Checkpoint, state: State, level: int) -> bool:
     if len(frames) != len(old_frames):
         return False
     if (
-        old.locks != state.locks
+        len(old.locks) != len(state.locks)
         or old.rcu != state.rcu
         or old.preempt != state.preempt
         or len(old.refs) != len(state.refs)
@@ -230,6 +230,9 @@ def equal(env: Env, old: Checkpoint, state: State, level: int) -> bool:
     ids = Ids()
     for (old_id, _, old_kind), (id, _, kind) in zip(old.refs, state.refs, strict=True):
         if kind != old_kind or not ids.match(old_id, id):
+            return False
+    for (old_id, old_lock), (id, lock) in zip(old.locks, state.locks, strict=True):
+        if old_lock is not lock or not ids.match(old_id, id):
             return False
     last = len(frames) - 1
     for n in range(last + 1):
@@ -281,11 +284,7 @@ def same(old: Reg, new: Reg, precise: int, ids: Ids, level: int) -> bool:
     if kind == PACKET or kind == PACKET_META:
         if old.size != new.size and (old.size < 0 or new.size < 0 or old.size > new.size):
             return False  # a pointer known to be at the end or behind it decides comparisons
-        return (
-            old.off == new.off
-            and ids.match(old.id, new.id)
-            and within(old.var, new.var)
-        )
+        return old.off == new.off and ids.match(old.id, new.id) and within(old.var, new.var)
     if kind == ARENA:
         return True
     return old.same(new) and ids.match(old.id, new.id) and ids.match(old.ref, new.ref)
@@ -328,7 +327,7 @@ def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: in
 
 
 def _all_forgettable(env: Env, types: bytes) -> bool:
-    return all(t == S_INVALID or (t == S_MISC and env.privileged) for t in types)
+    return all(t == S_INVALID or (t == S_MISC and env.uninit_stack) for t in types)
 
 
 def _as_scalar(slot: Slot, privileged: bool) -> Reg | None:
@@ -344,7 +343,7 @@ def _as_scalar(slot: Slot, privileged: bool) -> Reg | None:
 def _same_slot(env: Env, old: Slot, new: Slot, precise: int, ids: Ids, level: int) -> bool:
     if level == EXACT and old.types != new.types:
         return False
-    privileged = env.privileged
+    privileged = env.uninit_stack
     if level != EXACT:
         a, b = _as_scalar(old, privileged), _as_scalar(new, privileged)
         if a is not None and b is not None:

@@ -109,7 +109,7 @@ def _load_fixed(env: Env, frame_number: int, off: int, size: int, dst: int) -> N
         return
     for n in range(size):
         kind = slot.types[(at - n) % 8]
-        if kind not in (S_MISC, S_ZERO) and not (kind == S_INVALID and env.privileged):
+        if kind not in (S_MISC, S_ZERO) and not (kind == S_INVALID and env.uninit_stack):
             env.refuse(f"invalid read from stack off {off}+{n} size {size}", EACCES)
     if dst >= 0:
         env.regs[dst] = _bytes_value(env, frame_number, off, off + size)
@@ -158,7 +158,7 @@ def _fill_part(env: Env, frame: Frame, frame_number: int, slot: Slot, off: int, 
         return
     kinds = [types[(-off - 1 - n) % 8] for n in range(size)]
     for n, kind in enumerate(kinds):
-        if kind not in (S_SPILL, S_MISC, S_ZERO) and not (kind == S_INVALID and env.privileged):
+        if kind not in (S_SPILL, S_MISC, S_ZERO) and not (kind == S_INVALID and env.uninit_stack):
             env.refuse(f"invalid read from stack off {off}+{n} size {size}", EACCES)
     if not reg.var.mask and not reg.var.value and all(k == S_SPILL for k in kinds):
         env.regs[dst] = Reg(SCALAR, ZERO, env.pc)
@@ -224,9 +224,7 @@ def _save(frame: Frame, spi: int, reg: Reg, size: int, old: Slot | None, privile
     frame.stack[spi] = Slot(bytes(types), reg)
 
 
-def _spill_scalar(
-    env: Env, frame: Frame, frame_number: int, spi: int, size: int, value: int, old: Slot | None
-) -> None:
+def _spill_scalar(env: Env, frame: Frame, frame_number: int, spi: int, size: int, value: int, old: Slot | None) -> None:
     reg = env.regs[value]
     if _width(reg) <= size * 8:
         if reg.var.mask and (not reg.id or reg.linked):
@@ -333,7 +331,7 @@ def _check_byte(
     at = var.smin + off + nth
     spi, byte = (-at - 1) // 8, (-at - 1) % 8
     kind = slot.types[byte]
-    if kind == S_ZERO or (kind == S_INVALID and env.privileged):
+    if kind == S_ZERO or (kind == S_INVALID and env.uninit_stack):
         if writes:
             types = bytearray(slot.types)
             types[byte] = S_MISC
@@ -369,5 +367,3 @@ def written(env: Env, reg: Reg, off: int, size: int) -> None:
             types[byte - n] = S_MISC
         frame.stack[spi] = Slot(bytes(types))
         at += count
-
-
