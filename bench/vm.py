@@ -43,7 +43,7 @@ TYPES = "typedef unsigned char u8; typedef unsigned short u16; typedef unsigned 
 FUNCTIONS = {
     "crc32": """
         u32 c = ~0u;
-        for (u64 i = 0; i < 512; i++) {
+        for (u64 i = 0; i < 128; i++) {
             c ^= mem[i];
             for (int k = 0; k < 8; k++) c = c >> 1 ^ (0xedb88320u & -(c & 1));
         }
