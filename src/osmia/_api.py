@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .errors import UsageError
+from .errors import FormatError, SourceError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,22 +36,58 @@ def compile(
     `script` is its text, or the path of a file (`pathlib.Path`): a `str` is always text. `name` is what messages call
     it ("script", or the path). `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` limits probes to a
     process. `unsafe` allows what changes the system. With `cache`, an object compiled before is taken.
-    Raises `SourceError` with all findings, `ProbeError`, `NotSupported`; `UsageError` for arguments of other types.
+    Raises `SourceError` with all findings, `ProbeError`, `NotSupported`; `PermissionDenied` where that is what keeps
+    its probes from being found; `UsageError` for arguments of other types.
     """
     from ._cached import compile_cached
 
-    if isinstance(params, str):
-        raise UsageError("compile script: params is one text", hint='give a list: params=["7", "x"]')
-    return compile_cached(
-        _text_of(script),
-        name=name or (os.fsdecode(script) if isinstance(script, os.PathLike) else "script"),
-        params=tuple(_argument(f"${i}", value) for i, value in enumerate(params, 1)),
-        options={n: v if isinstance(v, bool) else _argument(n, v) for n, v in (options or {}).items()},
-        pid=pid,
-        unsafe=unsafe,
-        cache=cache,
-        **more,
-    )
+    given = _parameters(params)
+    answers = _answers(options)
+    if not isinstance(name, str):
+        raise UsageError(f"name script {name!r}: that is {type(name).__name__}", hint="give a str")
+    try:
+        return compile_cached(
+            _text_of(script),
+            name=name or (os.fsdecode(script) if isinstance(script, os.PathLike) else "script"),
+            params=given,
+            options=answers,
+            pid=pid,
+            unsafe=unsafe,
+            cache=cache,
+            **more,
+        )
+    except SourceError as e:
+        if e.denied is not None:
+            raise e.denied from e
+        if isinstance(script, str) and _names_file(script):
+            e.hint = f"a str is the text of a script: for the file, give pathlib.Path({script!r})"
+        raise
+
+
+def _parameters(params: Sequence[str | int]) -> tuple[str, ...]:
+    if isinstance(params, str) or not hasattr(params, "__iter__"):
+        what = "one text" if isinstance(params, str) else type(params).__name__
+        raise UsageError(f"compile script: params is {what}", hint='give a list: params=["7", "x"]')
+    return tuple(_argument(f"${i}", value) for i, value in enumerate(params, 1))
+
+
+def _answers(options: Mapping[str, str | int] | None) -> dict[str, str | bool]:
+    """What `getopt()` answers."""
+    if options is None:
+        return {}
+    if not hasattr(options, "items"):
+        raise UsageError(f"compile script: options is {type(options).__name__}", hint='give a dict: options={"n": 5}')
+    wrong = next((n for n in options if not isinstance(n, str)), None)
+    if wrong is not None:
+        raise UsageError(f"compile script: an option is called {wrong!r}", hint="names of options are str")
+    return {n: v if isinstance(v, bool) else _argument(n, v) for n, v in options.items()}
+
+
+def _names_file(script: str) -> bool:
+    """Whether what was given as the text of a script is more likely the name of a file."""
+    if "{" in script or "\n" in script or "\0" in script:
+        return False
+    return script.endswith(".bt") or os.path.isfile(script)
 
 
 def _text_of(script: str | os.PathLike[str]) -> str:
@@ -59,7 +95,7 @@ def _text_of(script: str | os.PathLike[str]) -> str:
         return script
     if not isinstance(script, os.PathLike):
         raise UsageError(
-            f"compile script: {type(script).__name__} is none", hint="give its text, a pathlib.Path, or an Object"
+            f"compile script: {type(script).__name__} is no script", hint="give its text, a pathlib.Path, or an Object"
         )
     path = os.fsdecode(script)
     return read_text(path, path, hint="give the path of a text file")
@@ -119,7 +155,8 @@ def read_object(source: Object | str | os.PathLike[str]) -> Object:
     if isinstance(source, Object):
         return source
     if not isinstance(source, (str, os.PathLike)):
-        raise UsageError(f"load object: {type(source).__name__} is none", hint="give an Object, or the path of a file")
+        hint = "give an Object, or the path of a file"
+        raise UsageError(f"load object: {type(source).__name__} is no object", hint=hint)
     from .objects import read_elf
 
     try:
@@ -128,7 +165,13 @@ def read_object(source: Object | str | os.PathLike[str]) -> Object:
     except (OSError, ValueError) as e:
         cause = getattr(e, "strerror", "") or str(e)
         raise UsageError(f"read object {os.fsdecode(source)}: {cause.lower()}", hint="give a BPF object file") from None
-    return read_elf(data)
+    try:
+        return read_elf(data)
+    except FormatError as e:
+        # Which file it is, where the reader knows the part at hand only.
+        e.message = f"read {os.fsdecode(source)}: {e.message.removeprefix('read object: ')}"
+        e.hint = e.hint or "give a BPF object file, as clang -target bpf and osmia build make them"
+        raise
 
 
 def trace(
@@ -157,6 +200,8 @@ def trace(
                 print(event.text)
     """
     argv = _argv(cmd)
+    if on_event is not None and not callable(on_event):
+        raise UsageError(f"hand events to {on_event!r}: that is no function", hint="give one that takes an event")
     if pid is not None and (not isinstance(pid, int) or pid <= 0):
         raise UsageError(f"trace process {pid!r}: that is no number of a process")
     if duration is not None and (not isinstance(duration, (int, float)) or not duration >= 0):
@@ -176,7 +221,14 @@ def trace(
 def _argv(cmd: str | Sequence[str] | None) -> list[str]:
     if cmd is None:
         return []
+    if not hasattr(cmd, "__iter__") or isinstance(cmd, bytes):
+        raise UsageError(f"start command {cmd!r}: that is {type(cmd).__name__}", hint='give a list: ["ls", "-l"]')
     argv = cmd.split() if isinstance(cmd, str) else list(cmd)
+    for i, word in enumerate(argv):
+        if isinstance(word, os.PathLike):
+            argv[i] = os.fsdecode(word)
+        elif not isinstance(word, str):
+            raise UsageError(f"start command {cmd!r}: {word!r} is {type(word).__name__}", hint="each word is a str")
     if not argv:
         raise UsageError("start command: it is empty", hint="leave cmd out, or give a program with its arguments")
     return argv

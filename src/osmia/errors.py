@@ -81,13 +81,15 @@ class Diagnostic(Data):
 class SourceError(OsmiaError):
     """A source text has errors; all of them are in `diagnostics`, in source order.
 
-    The message leaves out those that follow from others; `rendered` has them too.
+    The message leaves out those that follow from others; `rendered` has them too. `denied` is the missing privilege
+    that kept a probe from being found, if that is one of the errors.
     """
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
         own = [d for d in diagnostics if not d.follows]
         super().__init__("\n".join(d.render() for d in own or diagnostics))
         self.diagnostics = diagnostics
+        self.denied: PermissionDenied | None = None
 
     def rendered(self) -> str:
         """All diagnostics as text."""
@@ -141,7 +143,7 @@ class KernelError(OsmiaError):
 
 
 class PermissionDenied(KernelError):
-    """A privilege is missing; `capability` names it, e.g. `CAP_BPF`."""
+    """The kernel refused it; `capability` names the privilege that is missing, e.g. `CAP_BPF`, "" if none is known."""
 
     def __init__(self, message: str, *, capability: str, errno: int = 1, operation: str = "", hint: str = "") -> None:
         super().__init__(message, errno=errno, operation=operation, hint=hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import Diagnostic, NotSupported, OsmiaError, ProbeError
+from ...errors import Diagnostic, NotSupported, OsmiaError, PermissionDenied, ProbeError
 from . import ast
 from ._check_names import base_type
 from ._check_state import Context, State
@@ -174,6 +174,8 @@ def _match(st: State, attach: ast.AttachSpec, spec: ProbeSpec) -> list[Match]:
         return []
     except OsmiaError as problem:
         hint = problem.hint
+        if isinstance(problem, PermissionDenied):
+            st.denied = st.denied or problem
         if problem.message.startswith(_BOUNDARIES) and st.config.missing_probes == "error":
             text = f"{problem.message}\n{hint}" if hint else problem.message
             st.errors.append(Diagnostic("error", text))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...btf import Btf
+    from ...errors import PermissionDenied
     from .cdefs import EnumDef
     from .checked import Source
     from .dwarftypes import DwarfTypes
@@ -108,6 +109,7 @@ class State:
         self.quiet = 0  # inside of sizeof and the like: nothing there is run
         self.errors: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
+        self.denied: PermissionDenied | None = None  # why a probe cannot be looked for
         self.unresolved: list[tuple[ast.Span, str, str]] = []  # place, message, hint
         self._seen: set[tuple[int, int, int, str]] = set()
         self._btf: Btf | None = None

@@ -170,7 +170,9 @@ def _finish(st: State, programs: list[tuple[CheckedProbe, Context]]) -> None:
     st.env.warnings.extend(st.warnings)
     if st.errors:
         order = sorted(st.errors, key=lambda d: (d.file, d.line, d.col))
-        raise SourceError(order)
+        failed = SourceError(order)
+        failed.denied = st.denied
+        raise failed
     slots: dict[int, ast.VariableSlot] = {}
     for e in st.flexible:
         e.type = settle(e.type)
