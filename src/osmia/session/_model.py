@@ -98,6 +98,7 @@ class Stack:
 
     `addresses` are instruction pointers; `frames` their names, resolved on first use; `pid` is 0 for kernel stacks;
     `mode` is how it prints (bpftrace, perf, raw, build_id). `error` is an errno where the stack could not be taken.
+    In a `build_id` stack `addresses` are offsets in files: only its frames say which. They are given with it.
     """
 
     __slots__ = ("__weakref__", "_frames", "_resolve", "addresses", "error", "mode", "pid")
@@ -110,13 +111,14 @@ class Stack:
         mode: str = "bpftrace",
         resolve: Callable[[Stack], list[str]] | None = None,
         error: int = 0,
+        frames: list[str] | None = None,
     ) -> None:
         self.addresses = addresses
         self.pid = pid
         self.mode = mode
         self.error = error
         self._resolve = resolve
-        self._frames: list[str] | None = None
+        self._frames = frames
 
     @property
     def frames(self) -> list[str]:
@@ -150,7 +152,11 @@ class Stack:
         return len(self.addresses)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stack) and (self.addresses, self.pid) == (other.addresses, other.pid)
+        return isinstance(other, Stack) and self._identity() == other._identity()
+
+    def _identity(self) -> tuple[Any, ...]:
+        """What makes two stacks of one map different keys."""
+        return self.addresses, self.pid, self.error, tuple(self.frames) if self.mode == "build_id" else ()
 
     def __hash__(self) -> int:
         return hash((self.addresses, self.pid))
@@ -160,7 +166,7 @@ class Stack:
 
 
 def _restore_stack(addresses: tuple[int, ...], pid: int, mode: str, error: int, frames: list[str]) -> Stack:
-    return Stack(addresses, pid=pid, mode=mode, error=error, resolve=lambda _stack: frames)
+    return Stack(addresses, pid=pid, mode=mode, error=error, frames=frames)
 
 
 class Histogram:

@@ -157,7 +157,9 @@ class Names:
             if raw is None:
                 return Stack((), pid=pid, mode=t.mode, error=2)
             if t.mode == "build_id":
-                return Stack((), mode=t.mode, resolve=lambda _stack: build_id_lines(raw, t.count))
+                found = build_id_frames(raw, t.count)
+                offsets = tuple(offset for offset, _line in found)
+                return Stack(offsets, pid=pid, mode=t.mode, frames=[line for _offset, line in found])
             addresses = memoryview(raw).cast("Q").tolist()[: t.count or None]
             # The kernel fills what is left of the entry with zeros.
             while addresses and not addresses[-1]:
@@ -214,20 +216,23 @@ class Names:
         return self._cgroups[key]
 
 
-def build_id_lines(raw: bytes, count: int) -> list[str]:
-    """ "build-id 0xoffset", or the bare address where the kernel found no build id (struct bpf_stack_build_id)."""
+def build_id_frames(raw: bytes, count: int) -> list[tuple[int, str]]:
+    """(offset in the file, "build-id 0xoffset"), or the bare address where the kernel found no build id.
+
+    `raw` are entries of struct bpf_stack_build_id.
+    """
     from struct import iter_unpack
 
-    lines = []
+    found = []
     frames = min(count or len(raw), len(raw) // BUILD_ID_FRAME)
     for status, build_id, offset in iter_unpack("<i20sQ", raw[: frames * BUILD_ID_FRAME]):
         if status == 1:  # BPF_STACK_BUILD_ID_VALID
-            lines.append(f"{build_id.hex()} 0x{offset:02x}")
+            found.append((offset, f"{build_id.hex()} 0x{offset:02x}"))
         elif status == 2:  # BPF_STACK_BUILD_ID_IP
-            lines.append(f"{offset:x}")
+            found.append((offset, f"{offset:x}"))
         else:
             break
-    return lines
+    return found
 
 
 def needs_processes(obj: Object) -> bool:

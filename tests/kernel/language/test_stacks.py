@@ -49,3 +49,4 @@ def test_build_ids_of_user_stacks(program: Any) -> None:
     work = program("stacks.c", 20, 2)
     stacks = run(SCRIPT % "(build_id, 3)", work.pid, work=work).maps["@"]
     assert all(len(stack.frames) == 3 and " 0x" in stack.frames[0] for stack in stacks)
+    assert len(stacks) > 1 and sum(stacks.values()) == 40  # in Python, too, each is a key of its own

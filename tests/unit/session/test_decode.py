@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import struct
 
 import pytest
@@ -118,6 +119,27 @@ def test_stacks():
     assert bad.error == 14 and str(bad) == "\n"
     raw = Stack((0xFF,), mode="raw")
     assert str(raw) == "\nff\n"
+
+
+def test_build_id_stacks_differ_by_file_offset_and_process():
+    def entry(status: int, letter: bytes, offset: int) -> bytes:
+        return struct.pack("<i20sQ", status, letter * 20, offset)
+
+    stored = {
+        1: entry(1, b"a", 16) + entry(2, b"", 0x77) + entry(0, b"", 0),
+        2: entry(1, b"b", 16) + entry(2, b"", 0x77) + entry(0, b"", 0),
+        3: entry(1, b"a", 32) + entry(0, b"", 0) * 2,
+    }
+    names = Names(None, lambda _map, stack_id: stored.get(stack_id), keep=True)
+    decode = compile_value(ValueType("ustack", 16, map="m", mode="build_id", count=3), names)
+    stacks = [decode(struct.pack("<qII", number, pid, 0)) for number in (1, 2, 3) for pid in (7, 8)]
+    assert len(set(stacks)) == 6
+    assert str(stacks[0]) == f"\n{'61' * 20} 0x10\n77\n" and stacks[0].addresses == (16, 0x77) and len(stacks[0]) == 2
+    names.keep([])
+    assert [stack.frames[0][:2] for stack in stacks] == ["61", "61", "62", "62", "61", "61"]
+    assert pickle.loads(pickle.dumps(stacks)) == stacks and stacks[0] == decode(struct.pack("<qII", 1, 7, 0))
+    failed = [decode(struct.pack("<qII", number, 7, 0)) for number in (-7, -14)]
+    assert failed[0] != failed[1]  # of other causes
 
 
 def per_cpu(t: ValueType, *slots: bytes):
