@@ -202,3 +202,13 @@ def test_other_attribute_errors_are_the_helpers_own(engine: str, machine: Machin
     machine.mock("probe_read", lambda m, *_: m.no_such_thing)
     with pytest.raises(AttributeError, match="no_such_thing"):
         execute("call bpf_probe_read\nexit", engine, machine=machine)
+
+
+@pytest.mark.parametrize("address", [-8, -4096, 0x7FFFFFF0, -0x7FFFFFF0, 0x40000000, 0x80000000, 64])
+def test_pointers_made_of_constants(engine: str, machine: Machine, address: int) -> None:
+    """LLVM folds such an address into the instruction, where it may be out of reach."""
+    for access in ("r0 = *(u64 *)(r1 + 0)", "*(u32 *)(r1 + 4) = 7", "lock *(u64 *)(r1 + 0) += r2"):
+        load = f"r1 = {address & (1 << 64) - 1:#x} ll"
+        assert _fault(f"r2 = 1\n{load}\n{access}\nexit", engine, machine).kind in ("read", "write")
+    text = f"r1 = {address & (1 << 64) - 1:#x} ll\nr2 = r1\nr3 = r10\nr3 += -8\nr4 = 0\ncall bpf_map_lookup_elem\nexit"
+    assert _fault(text, engine, machine).kind == "call"

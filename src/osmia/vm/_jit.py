@@ -9,9 +9,9 @@ up in the machine's regions, counts fuel at loops and calls, and limits the dept
 
 from __future__ import annotations
 
-from ..errors import VmError
+from ..errors import NotSupported, VmError
 from ._jit_run import Native
-from ._native_image import Image, NativeCode, read_object
+from ._native_image import FAR_ADDRESS, Image, NativeCode, read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ def compile(
     return Native(code, machine, NativeCode(image), constants, checked=checked)
 
 
-def generate_ir(code: Code, *, checked: bool = False) -> tuple[str, list[tuple[str, int]]]:
-    """The IR that `compile` hands to LLVM, and what its state block must hold (see `_jit_module`)."""
+def generate_ir(code: Code, *, checked: bool = False, direct: bool = True) -> tuple[str, list[tuple[str, int]]]:
+    """The IR that `compile` hands to LLVM, and what its state block must hold (see `_jit_module`).
+
+    `direct`: memory is reached from a symbol at address 0, where the machine allows it.
+    """
     from ..syscalls import MACHINE
     from ._jit_module import ModuleWriter
 
-    writer = ModuleWriter(code, checked=checked, direct=MACHINE == "x86_64")
+    writer = ModuleWriter(code, checked=checked, direct=direct and MACHINE == "x86_64")
     return writer.text(), writer.constants
 
 
@@ -54,13 +57,24 @@ def _translate(code: Code, checked: bool, level: int, cache: Cache | None) -> tu
         if found is not None:
             image, constants = found
             return Image(*image), constants
-    from ..codegen._llvm import emit_native
-
-    text, wanted = generate_ir(code, checked=checked)
-    image, constants = read_object(emit_native(text, level=level)), tuple(wanted)
+    image, constants = _compile(code, checked, level)
     if cache is not None:
         cache.put_value(key, (image.parts(), constants))
     return image, constants
+
+
+def _compile(code: Code, checked: bool, level: int) -> tuple[Image, tuple[tuple[str, int], ...]]:
+    from ..codegen._llvm import emit_native
+
+    text, wanted = generate_ir(code, checked=checked)
+    try:
+        return read_object(emit_native(text, level=level)), tuple(wanted)
+    except NotSupported as error:
+        if error.feature != FAR_ADDRESS:
+            raise
+    # A program that no verifier took, with a pointer made of a constant.
+    text, wanted = generate_ir(code, checked=checked, direct=False)
+    return read_object(emit_native(text, level=level)), tuple(wanted)
 
 
 def _key(code: Code, checked: bool, level: int) -> bytes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # The address space itself: at 0, so that an access through it is one instruction without a register for the base.
 MEMORY_SYMBOL = "osmia_memory"
+FAR_ADDRESS = "addresses far from the code"
 _EXTERNAL = frozenset(("memcpy", "memmove", "memset", "bcmp", "memcmp"))
 # A stub is what a branch can reach: it jumps to an address that stands behind it.
 _STUBS = {62: bytes.fromhex("ff25020000009090"), 183: bytes.fromhex("5000005800021fd6")}
@@ -112,6 +113,9 @@ class _Layout:
         elif row.type == 24 and target is not None:  # PC64
             pack_into("<q", self.code, where, target + row.addend - where)
         elif row.type == 2:
+            # A fixed address, told from the instruction's: in reach wherever the code comes to lie below 2 GiB?
+            if row.addend < where:
+                raise NotSupported("load native code: an address is out of reach", feature=FAR_ADDRESS)
             self.fixups.append((where, _FROM_HERE, row.addend - where))
         elif row.type in (1, 10, 11):  # 64, 32, 32S
             size = 8 if row.type == 1 else 4
