@@ -25,10 +25,7 @@ def with_id(env: Env, number: int) -> Reg:
     reg = env.regs[number]
     if reg.kind != SCALAR or not reg.var.mask:
         return reg
-    if reg.linked:
-        reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
-        env.regs[number] = reg
-    elif not reg.id:
+    if reg.linked or not reg.id:
         reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
         env.regs[number] = reg
     return reg

@@ -90,7 +90,9 @@ _MEM = frozenset(("mem_rd", "mem_wr", "mem_wr_init"))
 class Call:
     """What the arguments of one call told so far."""
 
-    __slots__ = ("func", "key", "map", "proto", "raw", "raw_reg", "raw_size", "ref", "release_reg", "size", "size_max")
+    __slots__ = (
+        "dynptr", "func", "key", "map", "proto", "raw", "raw_reg", "raw_size", "ref", "release_reg", "size", "size_max",
+    )  # fmt: skip
 
     def __init__(self, proto: Proto) -> None:
         self.proto = proto
@@ -104,6 +106,7 @@ class Call:
         self.size_max = 0
         self.key = -1
         self.func = -1
+        self.dynptr: Reg | None = None
 
 
 def is_null(reg: Reg) -> bool:
@@ -197,7 +200,7 @@ def memory(env: Env, call: Call, number: int, size: int, *, writes: bool, zero_o
         if writes and reg.flags & RDONLY:
             env.refuse(f"R{number} cannot write into {reg.name}", EACCES)
         _memory.region(env, number, reg, reg.off, size, reg.size, zero_ok)
-    elif kind == BUF or kind == BTF_ID:
+    elif kind in (BUF, BTF_ID):
         _object(env, number, reg, size, writes)
     elif kind == CTX and env.program.type in _PLAIN_CONTEXT and (size or zero_ok):
         if size:

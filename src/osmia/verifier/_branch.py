@@ -94,9 +94,7 @@ def branch(env: Env, insn: Instruction, at: int) -> int:
     return _both(env, insn, at, dst, src, kind, wide, by_register)
 
 
-def _both(
-    env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, wide: bool, by_register: bool
-) -> int:
+def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, wide: bool, by_register: bool) -> int:
     state = env.state
     linked: Linked = ()
     if by_register and src.kind == SCALAR and src.id:
@@ -223,7 +221,15 @@ def _packet_outcome(dst: Reg, src: Reg, kind: int) -> bool | None:
 
 
 def _pointers(
-    env: Env, insn: Instruction, state: State, other: State, dst: Reg, src: Reg, kind: int, wide: bool, by_register: bool
+    env: Env,
+    insn: Instruction,
+    state: State,
+    other: State,
+    dst: Reg,
+    src: Reg,
+    kind: int,
+    wide: bool,
+    by_register: bool,
 ) -> None:
     if by_register and wide and kind in (op.JEQ, op.JNE) and _lift_null(state, other, dst, src, kind):
         return

@@ -57,7 +57,6 @@ _CASTS = frozenset(
     (
         "sk_fullsock", "tcp_sock", "get_listener_sock", "skc_to_tcp6_sock", "skc_to_tcp_sock",
         "skc_to_tcp_timewait_sock", "skc_to_tcp_request_sock", "skc_to_udp6_sock", "skc_to_mptcp_sock",
-        "dynptr_data",
     )
 )  # fmt: skip
 
@@ -116,7 +115,7 @@ def _find(env: Env, number: int) -> Proto:
     if found.might_sleep and (state.rcu or state.preempt):
         region = "rcu_read_lock" if state.rcu else "non-preemptible"
         env.refuse(f"sleepable helper bpf_{found.name}#{number} in {region} region")
-    if state.locks and found.name not in ("spin_unlock", "map_lookup_elem"):
+    if state.locks and found.name != "spin_unlock":
         env.refuse("function calls are not allowed while holding a lock")
     return found
 
@@ -163,6 +162,10 @@ def _result(env: Env, call: Call, found: Proto) -> Reg:
             new.id = env.new_id()
     elif kind == MEM:
         new.size = call.size
+        if found.name == "dynptr_data":
+            from ._dynptr import data
+
+            data(env, call, new)
     elif kind == BTF_ID:
         from ._struct import struct_id
 

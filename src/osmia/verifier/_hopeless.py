@@ -1,11 +1,14 @@
 """Loops that will use up the budget: seen early instead of walked a million instructions long.
 
-The walk is periodic when the last rounds through a checkpoint's instruction took the same path at the same cost. Whatever
-changes from round to round either decides nothing, or counts in even steps towards a bound that is too far away. Then the
-kernel, which walks all of it, refuses: the limits on instructions and on pending branches are the only ways out.
+The walk is periodic when the last rounds through a checkpoint's instruction took the same path at the same cost.
+Whatever changes from round to round either decides nothing, or counts in even steps towards a bound that is too far
+away. Then the kernel, which walks all of it, refuses: the limits on instructions and on pending branches are the only
+ways out.
 """
 
 from __future__ import annotations
+
+import itertools
 
 from ..isa import op
 from ._env import E2BIG, PENDING_LIMIT
@@ -57,12 +60,12 @@ def _rounds(last: Checkpoint) -> list[Checkpoint] | None:
         kept = kept.parent
     if len(found) < ROUNDS:
         return None
-    costs = {(a.walked - b.walked, a.waiting - b.waiting) for a, b in zip(found, found[1:])}
+    costs = {(a.walked - b.walked, a.waiting - b.waiting) for a, b in itertools.pairwise(found)}
     if len(costs) != 1:
         return None
     path = _path(found[1], found[0])
     insns = [h.insn for h in path]
-    for new, old in zip(found[1:4], found[2:5], strict=True):
+    for new, old in itertools.pairwise(found):
         if [h.insn for h in _path(old, new)] != insns:
             return None
     return found
@@ -218,7 +221,7 @@ class _Steps:
 
     def _constant(self, scalars: list[Scalar], offset: int, kind: int, imm: int) -> bool:
         numbers = [s.smin for s in scalars]
-        steps = {a - b for a, b in zip(numbers, numbers[1:])}
+        steps = {a - b for a, b in itertools.pairwise(numbers)}
         if len(steps) != 1:
             return False
         step = steps.pop()
@@ -246,7 +249,7 @@ class _Steps:
         ends = []
         for name in ("smin", "smax", "umin", "umax"):
             numbers = [getattr(s, name) for s in scalars]
-            steps = {a - b for a, b in zip(numbers, numbers[1:])}
+            steps = {a - b for a, b in itertools.pairwise(numbers)}
             if len(steps) != 1:
                 return False
             ends.append(numbers[0] + steps.pop() * self._left)

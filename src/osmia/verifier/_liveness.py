@@ -1,7 +1,7 @@
 """Which stack slots are read again behind an instruction: learned while walking, per chain of calls.
 
-As the kernel since 6.18 (b3698c356ad9): reads and full overwrites of slots are noted per instruction, and flow backwards
-through the control-flow graph. A mask holds the slots of all frames: bit frame * 64 + slot.
+As the kernel since 6.18 (b3698c356ad9): reads and full overwrites of slots are noted per instruction, and flow
+backwards through the control-flow graph. A mask holds the slots of all frames: bit frame * 64 + slot.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from . import _stack
 from . import _tnum as tnum
+from ._context import Access, has_layout
 from ._context import access as context_access
 from ._env import EACCES
 from ._scalar import const, unknown_of
@@ -39,9 +40,9 @@ from ._state import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from ..isa import Instruction
-    from ._context import Access
     from ._env import Env
     from ._scalar import Scalar
 
@@ -79,6 +80,9 @@ _CONTEXT_KINDS = {
     "sock_common_or_null": (SOCK_COMMON, MAYBE_NULL),
     "tp_buffer": (TP_BUFFER, 0),
     "flow_keys": (FLOW_KEYS, 0),
+    "rdonly_buf_or_null": (BUF, RDONLY | MAYBE_NULL),
+    "rdwr_buf_or_null": (BUF, MAYBE_NULL),
+    "buf_or_null": (BUF, MAYBE_NULL),
     "btf": (BTF_ID, TRUSTED),
     "btf_or_null": (BTF_ID, TRUSTED | MAYBE_NULL),
 }
@@ -208,9 +212,7 @@ def region(env: Env, number: int, reg: Reg, off: int, size: int, total: int, zer
     """`size` bytes at `off` lie within `total`, wherever the variable part points (check_mem_region_access)."""
     var = reg.var
     if var.smin < 0 and (var.smin == S64_MIN or not -(1 << 31) <= off + var.smin < 1 << 31 or var.smin + off < 0):
-        env.refuse(
-            f"R{number} min value is negative, either use unsigned index or do a if (index >=0) check.", EACCES
-        )
+        env.refuse(f"R{number} min value is negative, either use unsigned index or do a if (index >=0) check.", EACCES)
     if not _inside(env, number, reg, var.smin + off, size, total, zero_ok):
         env.refuse(f"R{number} min value is outside of the allowed memory range", EACCES)
     if var.umax >= MAX_VAR_OFF:
@@ -238,9 +240,7 @@ def _inside(env: Env, number: int, reg: Reg, off: int, size: int, total: int, ze
 def packet(env: Env, number: int, reg: Reg, off: int, size: int, zero_ok: bool = False) -> None:
     """The bytes were shown to lie before the packet's end."""
     if reg.var.smin < 0:
-        env.refuse(
-            f"R{number} min value is negative, either use unsigned index or do a if (index >=0) check.", EACCES
-        )
+        env.refuse(f"R{number} min value is negative, either use unsigned index or do a if (index >=0) check.", EACCES)
     if reg.size < 0 or not _inside(env, number, reg, off, size, reg.size, zero_ok):
         env.refuse(f"R{number} offset is outside of the packet", EACCES)
 
@@ -306,7 +306,9 @@ def _context(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) 
     fixed_offset(env, number, reg)
     program = env.program
     found: Access | None = None
-    if off >= 0:
+    if not has_layout(program.type):
+        found = _argument(env, off, size, write)
+    elif off >= 0:
         found = context_access(program.type, program.attach_type, off, size, write, env.profile)
     elif program.type == TRACEPOINT and not write and off % size == 0:
         return None  # tp_prog_is_valid_access compares a negative offset as an unsigned one, and lets it pass
@@ -315,7 +317,37 @@ def _context(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) 
     if write or found.kind in ("scalar", ""):
         return None
     kind, flags = _CONTEXT_KINDS[found.kind]
-    return Reg(kind, origin=env.pc, flags=flags, id=env.new_id() if flags & MAYBE_NULL else 0)
+    if kind == BTF_ID and not found.trusted:
+        flags &= ~TRUSTED
+    btf = 0
+    if kind == BTF_ID:
+        from ._struct import struct_id
+
+        btf = struct_id(env, found.struct)
+    return Reg(kind, origin=env.pc, flags=flags, id=env.new_id() if flags & MAYBE_NULL else 0, btf=btf)
+
+
+def _argument(env: Env, off: int, size: int, write: bool) -> Access | None:
+    """The context of tracing, LSM and struct_ops programs: the arguments of what they attach to."""
+    from ._context_btf import arguments, btf_access, why_no_access
+    from ._struct import kernel_types
+
+    types = kernel_types(env)
+    program = env.program
+    if types is None or not program.attach_to:
+        # Nothing is known of the function: every slot is taken for a number.
+        return Access("scalar", size) if not write and off >= 0 and off % size == 0 and off < 12 * 8 else None
+    if not env.arguments_known:
+        env.arguments_known = True
+        env.arguments = arguments(types, program.type, program.attach_type, program.attach_to, env.profile)
+    if env.arguments is None:
+        return None
+    found = btf_access(types, env.arguments, off, size, write)
+    if found is None and env.log is not None:
+        why = why_no_access(types, env.arguments, off, size)
+        if why:
+            env.log.say(why)
+    return found
 
 
 def _packet(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) -> Reg | None:
@@ -338,9 +370,7 @@ def _socket(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) -
     if write:
         env.refuse(f"R{number} cannot write into {reg.name}", EACCES)
     if reg.var.smin < 0:
-        env.refuse(
-            f"R{number} min value is negative, either use unsigned index or do a if (index >=0) check.", EACCES
-        )
+        env.refuse(f"R{number} min value is negative, either use unsigned index or do a if (index >=0) check.", EACCES)
     if reg.var.mask or off < 0 or off + size > _SOCKET_SIZE[reg.kind] or off % size:
         env.refuse(f"R{number} invalid {reg.name} access off={off} size={size}", EACCES)
     return None
@@ -376,7 +406,7 @@ def _arena(_env: Env, _number: int, _reg: Reg, _off: int, _size: int, _write: bo
     return None
 
 
-def _never(env: Env, number: int, reg: Reg, _off: int, _size: int, _write: bool) -> Reg | None:
+def _never(env: Env, number: int, reg: Reg, _off: int, _size: int, _write: bool) -> NoReturn:
     env.refuse(f"R{number} invalid mem access '{reg.name}'", EACCES)
 
 
@@ -400,9 +430,7 @@ _KINDS: dict[int, Callable[[Env, int, Reg, int, int, bool], Reg | None]] = {
     ARENA: _arena,
 }
 
-ATOMICS = frozenset(
-    (op.ADD, op.OR, op.AND, op.XOR, op.ADD | 1, op.OR | 1, op.AND | 1, op.XOR | 1, op.XCHG, op.CMPXCHG)
-)
+ATOMICS = frozenset((op.ADD, op.OR, op.AND, op.XOR, op.ADD | 1, op.OR | 1, op.AND | 1, op.XOR | 1, op.XCHG, op.CMPXCHG))
 _NO_ATOMICS = frozenset((CTX, PACKET, PACKET_META, PACKET_END, FLOW_KEYS, *SOCKETS))
 
 
@@ -458,6 +486,7 @@ def _acquire_release(env: Env, insn: Instruction, at: int, size: int) -> int:
         env.instance.wrote(at, mask)
         return at + 1
     env.refuse(f"BPF_ATOMIC uses invalid atomic opcode {insn.imm & 0xFFFFFFFF:02x}")
+    return None
 
 
 def _plain(env: Env, insn: Instruction, at: int, number: int, size: int) -> int:

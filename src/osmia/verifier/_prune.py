@@ -16,8 +16,8 @@ from ._state import (
     PACKET_META,
     S_DYNPTR,
     S_INVALID,
-    S_ITER,
     S_IRQ,
+    S_ITER,
     S_MISC,
     S_SPILL,
     S_ZERO,
@@ -105,13 +105,10 @@ def _compare(env: Env, at: int, old: Checkpoint, keep: bool, forced: bool) -> tu
     if old.branches:
         if env.code.force[at] and _converged(env, at, old):
             return True, keep
-        if not _is_repeating(env, at) and _may_loop(old, state) and equal(env, old, state, EXACT):
-            if old.may_goto == state.may_goto and old.callback_depth == state.callback_depth:
-                env.refuse(f"infinite loop detected at insn {at}")
-        if not forced and env.jumps - env.jumps_at_checkpoint < 20:
-            if env.processed - env.processed_at_checkpoint < 100:
-                keep = False
-        return False, keep
+        if _is_endless(env, at, old):
+            env.refuse(f"infinite loop detected at insn {at}")
+        near = env.jumps - env.jumps_at_checkpoint < 20 and env.processed - env.processed_at_checkpoint < 100
+        return False, keep and (forced or not near)
     entry = old.loop_entry
     if entry is not None and entry.branches:
         if equal(env, old, state, RANGE):
@@ -137,9 +134,16 @@ def _back_to(env: Env, at: int, old: Checkpoint, entry: Checkpoint) -> None:
         entry.loop_entry = entry
 
 
-def _is_repeating(env: Env, at: int) -> bool:
-    """Loops over callbacks and iterators end by convergence, not by a condition that changes."""
-    return bool(env.code.callback[at])
+def _is_endless(env: Env, at: int, old: Checkpoint) -> bool:
+    """Whether the path came back to a state of its own. Loops over callbacks end by convergence instead."""
+    state = env.state
+    return (
+        not env.code.callback[at]
+        and _may_loop(old, state)
+        and equal(env, old, state, EXACT)
+        and old.may_goto == state.may_goto
+        and old.callback_depth == state.callback_depth
+    )
 
 
 def _may_loop(old: State, state: State) -> bool:
@@ -251,10 +255,7 @@ def equal(env: Env, old: Checkpoint, state: State, level: int) -> bool:
                 a, b = old_regs[number], regs[number]
                 if not same(a, b, precise >> number & 1, ids, level):
                     return False
-    for n in range(last + 1):
-        if not _stacks(env, old, state, n, ids, level):
-            return False
-    return True
+    return all(_stacks(env, old, state, n, ids, level) for n in range(last + 1))
 
 
 def same(old: Reg, new: Reg, precise: int, ids: Ids, level: int) -> bool:
@@ -281,7 +282,7 @@ def same(old: Reg, new: Reg, precise: int, ids: Ids, level: int) -> bool:
             and ids.match(old.id, new.id)
             and ids.match(old.ref, new.ref)
         )
-    if kind == PACKET or kind == PACKET_META:
+    if kind in (PACKET, PACKET_META):
         if old.size != new.size and (old.size < 0 or new.size < 0 or old.size > new.size):
             return False  # a pointer known to be at the end or behind it decides comparisons
         return old.off == new.off and ids.match(old.id, new.id) and within(old.var, new.var)
@@ -352,9 +353,8 @@ def _same_slot(env: Env, old: Slot, new: Slot, precise: int, ids: Ids, level: in
             return True
     for at in range(8):
         kind, now = old.types[at], new.types[at]
-        if kind == S_INVALID or (kind == S_MISC and privileged):
-            if level != EXACT:
-                continue
+        if (kind == S_INVALID or (kind == S_MISC and privileged)) and level != EXACT:
+            continue
         if kind == S_MISC and now == S_ZERO:
             continue
         if kind != now:

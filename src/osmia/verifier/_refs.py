@@ -66,5 +66,3 @@ def check_leaks(env: Env, what: str, *, locks: bool = True) -> None:
 
 def _held(state: State) -> list[Reference]:
     return [r for r in state.refs if r[2] == "ref"]
-
-

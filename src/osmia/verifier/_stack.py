@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from ..isa import op
 from . import _tnum as tnum
-from ._env import EACCES, EFAULT, EINVAL, stack_access
+from ._env import EACCES, EINVAL, stack_access
 from ._precision import mark_precise
-from ._scalar import UNKNOWN, const
+from ._scalar import const
 from ._state import (
     INVALID8,
-    MISC8,
     S_DYNPTR,
     S_INVALID,
     S_IRQ,
@@ -78,7 +77,8 @@ def load(env: Env, number: int, reg: Reg, off: int, size: int, dst: int) -> None
     if dst < 0:
         text = tnum.text((var.value, var.mask))
         env.refuse(
-            f"variable offset stack pointer cannot be passed into helper function; var_off={text} off={off} size={size}",
+            "variable offset stack pointer cannot be passed into helper function; "
+            f"var_off={text} off={off} size={size}",
             EACCES,
         )
     initialized(env, number, reg, off, size, writes=False)
@@ -270,6 +270,10 @@ def _destroy_dynptr(env: Env, frame: Frame, spi: int) -> Slot:
     return destroy(env, frame, spi)
 
 
+def _is_zero(reg: Reg | None) -> bool:
+    return reg is not None and reg.kind == SCALAR and not reg.var.mask and not reg.var.value
+
+
 def _store_variable(env: Env, reg: Reg, off: int, size: int, value: int, insn: Instruction) -> None:
     frame = env.state.frames[reg.frame]
     low, high = reg.var.smin + off, reg.var.smax + off + size
@@ -287,10 +291,9 @@ def _store_variable(env: Env, reg: Reg, off: int, size: int, value: int, insn: I
         kind = slot.types[byte]
         if not env.privileged and kind not in (S_MISC, S_ZERO):
             env.refuse(f"spilled ptr in range of var-offset stack write; insn {env.pc}, ptr off: {at}", EINVAL)
-        if zero and kind == S_SPILL and is_spill(slot) and slot.reg is not None and slot.reg.kind == SCALAR:
-            if not slot.reg.var.mask and not slot.reg.var.value:
-                used = True
-                continue
+        if zero and kind == S_SPILL and is_spill(slot) and _is_zero(slot.reg):
+            used = True
+            continue
         types = bytearray(slot.types)
         if slot.reg is not None:
             scrub(types)

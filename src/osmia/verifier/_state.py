@@ -213,7 +213,8 @@ class Frame:
     """One function's registers and stack. `stack` is keyed by slot number: 0 is fp-8, 1 is fp-16 ..."""
 
     __slots__ = (
-        "allocated", "async_callback", "callback", "callsite", "held", "regs", "return_range", "stack", "subprog",
+        "allocated", "async_callback", "callback", "callsite", "held", "regs", "return_range", "rounds", "stack",
+        "subprog",
     )  # fmt: skip
 
     def __init__(self, subprog: int, callsite: int) -> None:
@@ -225,6 +226,7 @@ class Frame:
         self.callback = False
         self.async_callback = False
         self.return_range: tuple[int, int] | None = None
+        self.rounds = 0  # how often the callback of the call at hand was entered
         self.held: tuple[Reference, ...] | None = None  # references when a callback was entered
 
     def copy(self) -> Frame:
@@ -239,6 +241,7 @@ class Frame:
         new.async_callback = self.async_callback
         new.return_range = self.return_range
         new.held = self.held
+        new.rounds = self.rounds
         return new
 
 
@@ -339,7 +342,7 @@ class Checkpoint(State):
         self.loop_entry: Checkpoint | None = None  # a loop this state is in and that was not yet explored
         # Paths that ended at a state within this loop: that state, then the path's history, parent and end.
         self.back: list[tuple[Checkpoint, History | None, Checkpoint | None, int]] = []
-        self.depth = self.parent.depth + 1 if self.parent is not None else 0
+        self.depth: int = self.parent.depth + 1 if self.parent is not None else 0
 
 
 def each_reg(state: State, change: Change) -> None:

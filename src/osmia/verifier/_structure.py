@@ -20,13 +20,11 @@ LD_ABS_IND = (op.LD | op.ABS, op.LD | op.IND)
 ALL_CALLER_SAVED = 0x3F
 JUMPS = (op.JMP, op.JMP32)
 GPL = frozenset(("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"))
-CONDITIONS = frozenset(
-    (op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JSGE, op.JLT, op.JLE, op.JSLT, op.JSLE)
-)
+CONDITIONS = frozenset((op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JSGE, op.JLT, op.JLE, op.JSLT, op.JSLE))
 
 
 def _opcodes() -> frozenset[int]:
-    out = set()
+    out: set[int] = set()
     binary = (op.ADD, op.SUB, op.MUL, op.DIV, op.OR, op.AND, op.LSH, op.RSH, op.MOD, op.XOR, op.MOV, op.ARSH)
     for cls in (op.ALU, op.ALU64):
         out.update(cls | o | s for o in binary for s in (op.K, op.X))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ._env import E2BIG, EACCES, EINVAL, MAX_FRAMES
 from ._precision import mark_precise
 from ._prune import widen_from_entry
@@ -25,7 +24,7 @@ def call(env: Env, insn: Instruction, at: int) -> int:
     """`call pc+imm`."""
     start = at + 1 + insn.imm
     subprog = env.code.subprog_at[start]
-    if env.state.locks and not env.profile.version >= (6, 13):
+    if env.state.locks and env.profile.version < (6, 9):
         env.refuse("function calls are not allowed while holding a lock")
     if subprog in env.globals:
         from ._global import call_global
@@ -138,5 +137,3 @@ def entry_registers(env: Env, frame: Frame) -> None:
 
     frame.regs[1] = Reg(CTX)
     frame.regs[10] = Reg(STACK)
-
-
