@@ -11,6 +11,7 @@ WIDTH, ROW, GAP, MARGIN, SIDE = 960, 58, 10, 16, 96
 # What stands under each name; the groups give the colours.
 CAPTIONS = {
     "cli": ("face", "the osmia command"),
+    "testing": ("face", "unit tests of programs, in user space"),
     "_api": ("face", "osmia.trace, compile, load: the typed library"),
     "_cached": ("face", "compile a script, or take it from the cache"),
     "sinks": ("run", "events as text and NDJSON"),

@@ -100,18 +100,14 @@ class Session:
         self.duration = duration
         self.unsafe = unsafe
         self.warnings = warnings
-        self.status = 0
+        self.status, self.ended = 0, False
         self.maps: dict[str, MapView] = Maps()
-        self.ended = False
         self._settings = dict(obj.settings)
-        trailer = str(self._settings.get("str_trunc_trailer", ".."))
-        longest = int(self._settings.get("max_strlen", 1024))
+        trailer, longest = str(self._settings.get("str_trunc_trailer", "..")), self.setting("max_strlen", 1024)
         self.names = Names(symbols, self._read_stack, trailer=trailer, max_strlen=longest, keep=keep)
         if tape is not None:
             tape.tap(self.names)
-        for p in obj.attach_points:
-            if p.provider in ("uprobe", "uretprobe", "usdt"):
-                self.names.programs.add(p.target)
+        self.names.programs.update(p.target for p in obj.attach_points if p.provider in ("uprobe", "uretprobe", "usdt"))
         self.names.resolves_users = needs_processes(obj)
         self.names.lines = bool(self._settings.get("show_debug_info", 0))
         self._warn = warn or (lambda _text: None)
@@ -129,10 +125,8 @@ class Session:
         self._child: Child | None = None
         self._signals: Signals | None = None
         self._signal_programs: dict[int, list[LoadedProgram]] = {}
-        self._pidfd = -1
-        self._stop_pipe = (-1, -1)
-        self._deadline = 0.0
-        self._next_tick = 0.0
+        self._pidfd, self._stop_pipe = -1, (-1, -1)
+        self._deadline = self._next_tick = 0.0
         self._tick = TICK
         self._over = False  # nothing more to wait for
         self._pace = Pace(obj)

@@ -19,7 +19,7 @@ def compile_c(path: str) -> Object:
 
     from .._api import read_object
 
-    clang = os.environ.get("CLANG") or shutil.which("clang")
+    clang = shutil.which("clang")
     if not clang:
         raise NotSupported(
             f"compile {path}: there is no clang", feature="C", hint="install clang, or give the object that it made"

@@ -250,7 +250,7 @@ def compile_script(script: str, *, name: str = "stdin", **options: object) -> Ob
 
 # The oldest kernel that an object for several kernels is made for, unless told: the first with all that scripts need.
 PORTABLE_SINCE = (6, 1)
-# What the user-space target can do, whatever kernel it runs on: all helpers, but no kfuncs, which scripts use from 6.6 on.
+# What the user-space target can do, whatever kernel it runs on: all helpers, but no kfuncs (scripts use them from 6.6).
 VM_FEATURES = (6, 5)
 MOST_CPUS = 8192  # NR_CPUS of distributions
 
