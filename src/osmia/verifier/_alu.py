@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from ._pointer import with_pointers
 from ._scalar import UNKNOWN, const, sync
-from ._scalar_alu import alu, endian, mov32, movsx, neg
+from ._scalar_alu import alu, endian, fork, mov32, movsx, neg
 from ._state import ARENA, SCALAR, Reg, unknown
 
 TYPE_CHECKING = False
@@ -137,6 +137,8 @@ def binary_imm(env: Env, insn: Instruction, at: int) -> int:
         env.regs[insn.dst] = with_pointers(env, insn, dst, Reg(SCALAR, by, at))
         return at + 1
     kind = opcode & op.OP_MASK
+    if kind in (op.AND, op.OR):
+        dst = _split(env, insn, dst, by, at)
     new = Reg(SCALAR, alu(kind, dst.var, by, wide), at)
     if dst.id and kind == op.ADD and wide and not dst.linked and 0 <= insn.imm <= S32_MAX:
         new.id = dst.id
@@ -158,6 +160,8 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
     opcode = insn.opcode
     kind = opcode & op.OP_MASK
     wide = opcode & op.CLASS_MASK == op.ALU64
+    if kind in (op.AND, op.OR):
+        dst = _split(env, insn, dst, src.var, at)
     new = Reg(SCALAR, alu(kind, dst.var, src.var, wide), at)
     by = src.var
     if dst.id and kind == op.ADD and wide and not dst.linked and not by.mask and by.value <= S32_MAX:
@@ -166,6 +170,18 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
         new.linked = True
     env.regs[insn.dst] = new
     return at + 1
+
+
+def _split(env: Env, insn: Instruction, dst: Reg, by: Scalar, at: int) -> Reg:
+    """-1 or 0, as an arithmetic shift leaves it, is walked as two paths (seen on 6.18.44)."""
+    if env.profile.version < TRACKS_BYTE_ORDER:
+        return dst
+    paths = fork(insn.opcode & op.OP_MASK, dst.var, by)
+    if paths is None:
+        return dst
+    other = env.push(at)
+    other.frames[-1].regs[insn.dst] = Reg(SCALAR, paths[1], dst.origin, dst.off, dst.id, linked=dst.linked)
+    return Reg(SCALAR, paths[0], dst.origin, dst.off, dst.id, linked=dst.linked)
 
 
 def check_fields(env: Env, insn: Instruction) -> None:

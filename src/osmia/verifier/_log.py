@@ -17,6 +17,7 @@ from ._state import (
     STACK,
     Frame,
     Reg,
+    Slot,
 )
 
 TYPE_CHECKING = False
@@ -59,9 +60,27 @@ class Log:
         second = env.insns[at + 1] if insn.is_wide and at + 1 < len(env.insns) else None
         self.say(f"{at}: ({insn.opcode:02x}) {_format(insn, second)}")
 
+    def outcome(self, env: Env, at: int, used: int) -> None:
+        """Behind the instruction's line: the registers it used, and the stack slot."""
+        frame = env.frame
+        parts = [f"R{n}={describe_reg(reg)}" for n, reg in enumerate(frame.regs) if used >> n & 1 and reg.kind]
+        hist = env.state.hist
+        if hist is not None and hist.slot >= 0 and hist.frame < len(env.state.frames):
+            slot = env.state.frames[hist.frame].stack.get(hist.slot)
+            if slot is not None:
+                parts.append(_describe_slot(hist.slot, slot))
+        if env.state.refs:
+            parts.append("refs=" + ",".join([str(r[0]) for r in env.state.refs]))
+        if parts and self.lines:
+            self.lines[-1] = f"{self.lines[-1]:<38}; {' '.join(parts)}"
+
     def state(self, at: int, frame: Frame, number: int) -> None:
         """All that is known, as `3: R0=... R1=ctx() R10=fp0`."""
         self.say(f"{at}: {describe_frame(frame, number)}")
+
+    def text_of(self, frame: Frame, number: int) -> str:
+        """The state of a frame, on one line."""
+        return describe_frame(frame, number)
 
     def text(self) -> str:
         """The whole log."""
@@ -80,12 +99,15 @@ def describe_frame(frame: Frame, number: int) -> str:
     parts = [f"frame{number}:"] if number else []
     parts += [f"R{n}={describe_reg(reg)}" for n, reg in enumerate(frame.regs) if reg.kind]
     for spi in sorted(frame.stack):
-        slot = frame.stack[spi]
-        if slot.types[7] == S_SPILL and slot.reg is not None:
-            parts.append(f"fp-{spi * 8 + 8}={describe_reg(slot.reg)}")
-        elif any(slot.types):
-            parts.append(f"fp-{spi * 8 + 8}=" + "".join([_BYTES[t] for t in slot.types]))
+        if any(frame.stack[spi].types):
+            parts.append(_describe_slot(spi, frame.stack[spi]))
     return " ".join(parts)
+
+
+def _describe_slot(spi: int, slot: Slot) -> str:
+    if slot.types[7] == S_SPILL and slot.reg is not None:
+        return f"fp-{spi * 8 + 8}={describe_reg(slot.reg)}"
+    return f"fp-{spi * 8 + 8}=" + "".join([_BYTES[t] for t in slot.types])
 
 
 def describe_reg(reg: Reg) -> str:

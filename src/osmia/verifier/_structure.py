@@ -68,6 +68,7 @@ class Code:
         "subprog_at",
         "subprog_of",
         "succs",
+        "used",
     )
 
     def __init__(self, insns: list[Instruction]) -> None:
@@ -85,6 +86,7 @@ class Code:
         self.succs: list[tuple[int, ...]] = [()] * count
         self.preds: list[list[int]] = []
         self.live: list[int] = [0] * count
+        self.used: list[int] = [0] * count  # registers an instruction reads or writes, as bits
 
 
 def read(data: bytes) -> list[Instruction]:
@@ -318,6 +320,7 @@ def find_live_registers(code: Code, arguments: Callable[[Instruction], int]) -> 
     """Backward data flow to a fixpoint, as the kernel's compute_live_registers (6.15, 14c8552db644)."""
     live = code.live
     table = [uses_and_writes(i, arguments) for i in code.insns]
+    code.used = [(1 if use == 0x3E or write == ALL_CALLER_SAVED else use | write) for use, write in table]
     succs, preds = code.succs, code.preds
     work = list(range(len(live)))
     queued = bytearray(b"\1") * len(live)

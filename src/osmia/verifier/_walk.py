@@ -170,6 +170,9 @@ def run_path(env: Env) -> None:
     handlers = HANDLERS
     log = env.log if env.log is not None and env.log.level else None
     limit = env.limit
+    used = code.used
+    if log is not None and state.hist is not None:
+        log.say(f"\nfrom {state.hist.insn} to {at}: {log.text_of(env.frame, len(state.frames) - 1)}")
     while True:
         env.pc = at
         env.processed += 1
@@ -191,7 +194,9 @@ def run_path(env: Env) -> None:
         handler = handlers[insn.opcode]
         if handler is None:
             env.refuse(f"unknown opcode {insn.opcode:02x}", EACCES)
-        at = handler(env, insn, at)
+        walked, at = at, handler(env, insn, at)
+        if log is not None:
+            log.outcome(env, walked, used[walked])
         if at < 0:
             break
     _prune.finish_path(env)
