@@ -200,32 +200,47 @@ def _policy(path: str) -> Policy | None:
 
 
 def _print_text(findings: list[Finding], *, quiet: bool, verbose: bool) -> None:
+    """Kernels that follow one another and say the same share a line."""
     out = sys.stdout
-    for n, f in enumerate(findings):
-        verdict = f.verdict
-        name = f"{f.file}: {f.program.name or 'program'}, kernel {f.profile.name}"
+    groups: list[list[Finding]] = []
+    for f in findings:
+        if groups and _same(groups[-1][-1], f, logs=verbose):
+            groups[-1].append(f)
+        else:
+            groups.append([f])
+    explained: set[tuple[str, str, int]] = set()
+    for group in groups:
+        f, verdict = group[0], group[0].verdict
+        kernels = f.profile.name if len(group) == 1 else f"{f.profile.name} to {group[-1].profile.name}"
+        name = f"{f.file}: {f.program.name or 'program'}, kernel {kernels}"
         if verbose and verdict.log:
             out.write(verdict.log.rstrip("\n") + "\n")
         if f.accepted:
             if not quiet:
+                walked = max(g.verdict.processed for g in group)
                 stack = max(verdict.stack_depths, default=0)
-                out.write(f"{name}: would load ({verdict.processed} instructions walked, {stack} bytes of stack)\n")
+                out.write(f"{name}: would load ({walked} instructions walked, {stack} bytes of stack)\n")
             continue
         out.write(f"{name}: would not load\n")
-        if not verdict.accepted:
-            known = next((g for g in findings[:n] if _same_refusal(g, f)), None)
-            if known is not None:
-                out.write(f"  as by kernel {known.profile.name}: {verdict.message}\n")
-            elif verdict.explanation is not None:
-                out.write(verdict.explanation.render() + "\n")
-            else:
-                out.write(f"  verifier: {verdict.message}\n")
+        refusal = f.program.name, verdict.message, verdict.insn
+        if not verdict.accepted and (verdict.explanation is None or refusal in explained):
+            out.write(f"  verifier, as above: {verdict.message}\n")
+        elif verdict.explanation is not None:
+            explained.add(refusal)
+            out.write(verdict.explanation.render() + "\n")
         for text in f.violations:
             out.write(f"  policy: {text}\n")
 
 
-def _same_refusal(a: Finding, b: Finding) -> bool:
-    return a.program == b.program and a.verdict.message == b.verdict.message and a.verdict.insn == b.verdict.insn
+def _same(a: Finding, b: Finding, *, logs: bool) -> bool:
+    """Whether two kernels gave one answer for one program."""
+    first, second = a.verdict, b.verdict
+    return (
+        a.program is b.program
+        and (first.accepted, first.message, first.insn) == (second.accepted, second.message, second.insn)
+        and not (logs and first.log != second.log)
+        and a.violations == b.violations
+    )
 
 
 def _json(f: Finding) -> dict[str, object]:

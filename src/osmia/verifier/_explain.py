@@ -293,7 +293,7 @@ def _special(program: Program, text: str) -> tuple[str, str] | None:
             f"packet bytes {off} to {off + size - 1} are used where it is not known that the packet is that long",
             _packet_check(program, off + size),
         )
-    match = re.search(r"(?:program of this type cannot use helper|unknown func) (bpf_\w+)#(\d+)", text)
+    match = re.search(r"(?:program of this type cannot use helper|unknown func|invalid func) (bpf_\w+)#(\d+)", text)
     if match:
         return _helper_remedy(program, match[1], int(match[2]))
     match = re.search(r"R(\d+) invalid mem access '(\w+?)_or_null'", text)
@@ -321,8 +321,15 @@ def _packet_check(program: Program, least: int) -> str:
 
 
 def _helper_remedy(program: Program, name: str, number: int) -> tuple[str, str]:
+    from ._profile import OLDEST, profile
     from ._prototypes import why_not
 
+    if not why_not(number, program.type, program.attach_type):
+        since = why_not(number, program.type, program.attach_type, profile(OLDEST)).removeprefix("since ")
+        return (
+            f"this kernel does not let programs of this type call {name}()",
+            f"Linux {since} and later do; for older ones do without it",
+        )
     own = prog_type_name(program.type) or str(program.type)
     others = sorted(kind for kind, n in PROG_TYPES.items() if not why_not(number, n))
     shown = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
