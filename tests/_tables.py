@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
+from osmia.isa import Instruction
 from osmia.isa._tables import table
-from osmia.verifier import _context, _context_btf, _prototypes
+from osmia.verifier import _context, _context_btf, _encodings, _prototypes
 from osmia.verifier._profile import Profile
+from osmia.verifier._structure import OPCODES
 
 _SCRIPT = Path(__file__).parents[1] / "scripts" / "measure_verifier.py"
 # Left out by many configurations, by lockdown or by the architecture.
@@ -89,3 +92,23 @@ def _as_kernel(access: _context.Access | None) -> str | None:
         return access.kind if access else None
     null = "or_null_" if access.kind.endswith("null") else ""
     return f"{'trusted_' if access.trusted else ''}ptr_{null}{access.struct}"
+
+
+def wrong_encodings(kernel: object, profile: Profile) -> list[str]:
+    """Instructions that the kernel calls unknown or wrongly encoded and we do not, or the other way round."""
+    m, wrong = measure(), []
+    start = m.insn(0xB7, 0, imm=4) + m.insn(0xB7, 1, imm=2)
+    for code in range(256):
+        for src, off, imm in product((0, 1), (0, 1, 8), (0, 1, 16, 0x100)):
+            ours = Instruction(code, 0, src, off, imm)
+            errno, lines = kernel.load(  # type: ignore[attr-defined]
+                ("socket_filter", ""), start + m.insn(code, 0, src, off, imm) + m.insn(0xB7) * 9 + m.insn(0x95)
+            )
+            says = lines[-1] if errno and lines else ""
+            known, later = _encodings.unknown(ours, profile), _encodings.reserved(ours, profile)
+            # The graph is looked at in between.
+            if says != known if known else later and (not errno or ("reserved" in says and says != later)):
+                wrong.append(f"{code:#x} src {src} off {off} imm {imm}: kernel {says!r}, we {known or later!r}")
+            elif not known and code in OPCODES and says.startswith("unknown opcode"):
+                wrong.append(f"{code:#x} src {src} off {off} imm {imm}: kernel {says!r}")
+    return wrong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from _tables import measure
+from _tables import measure, wrong_encodings
 
 from osmia.isa import assemble
 from osmia.isa._tables import table
@@ -43,3 +43,7 @@ def test_map_types() -> None:
         if (fd >= 0) != (LIVE.version >= MAP_TYPES[name][0]):
             wrong.append((name, fd))
     assert wrong == [], repr(wrong)
+
+
+def test_encodings() -> None:
+    assert wrong_encodings(M.Kernel(), LIVE) == []
