@@ -38,6 +38,7 @@ class Env:
         self.privileged = privileged
         # Stack that was never written may be read (6715df8d5d24, 6.3).
         self.uninit_stack = privileged and profile.has("uninit_stack_reads")
+        self.old_encodings = profile.version < (6, 15)
         self.state: State
         self.frame: Frame
         self.regs: list[Reg] = []

@@ -158,13 +158,22 @@ def check_functions(code: Code) -> None:
             raise Refused("last insn is not an exit or jmp", end - 1)
 
 
-def check_loads(code: Code, check_map: Callable[[Instruction, Instruction, int], None]) -> None:
-    """Every opcode exists, and every 64-bit load is whole; `check_map` judges those of maps and functions."""
+def check_loads(
+    code: Code,
+    check_map: Callable[[Instruction, Instruction, int], None],
+    unknown: Callable[[Instruction], str] | None = None,
+) -> None:
+    """Every opcode exists, and every 64-bit load is whole; `check_map` judges those of maps and functions, `unknown`
+    those that came after the kernel at hand."""
     insns = code.insns
     at = 0
     while at < len(insns):
         insn = insns[at]
         opcode = insn.opcode
+        if unknown is not None:
+            message = unknown(insn)
+            if message:
+                raise Refused(message, at)
         if opcode & op.CLASS_MASK == op.LDX and (opcode & op.MODE_MASK not in (op.MEM, op.MEMSX) or insn.imm):
             raise Refused("BPF_LDX uses reserved fields", at)
         if opcode == op.LD_IMM64:

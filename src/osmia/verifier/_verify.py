@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 E2BIG = 7
 ARRAY, PERCPU_ARRAY, ARENA = 2, 6, 33
 TRACE_LIMIT = 10_000
+NEWEST_ENCODING = (6, 15)
 ASYNC_CALLBACK = "timer_set_callback"
 
 
@@ -92,7 +93,7 @@ def _structure_checks(env: Env) -> None:
     _structure.check_functions(code)
     if not program.btf:
         _check_abnormal_returns(code)
-    _structure.check_loads(code, _map_check(program))
+    _structure.check_loads(code, _map_check(program), _unknown_to(profile))
     _structure.walk_graph(code, _callback_kind(program), loops=profile.bounded_loops)
     _structure.find_live_registers(code, lambda insn: argument_count(env, insn))
     env.globals = {code.subprog_at[s.start] for s in program.subprograms if s.is_global and s.start}
@@ -122,6 +123,14 @@ def _map_check(program: Program) -> Callable[[Instruction, Instruction, int], No
             _check_value_address(program.maps[insn.imm], second.imm & 0xFFFFFFFF, at)
 
     return check
+
+
+def _unknown_to(profile: Profile) -> Callable[[Instruction], str] | None:
+    if profile.version >= NEWEST_ENCODING:
+        return None
+    from ._encodings import unknown
+
+    return lambda insn: unknown(insn, profile)
 
 
 def _check_value_address(info: MapInfo, off: int, at: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..isa import op
 from . import _alu, _branch, _call, _memory, _prune, _subprog
+from ._encodings import reserved
 from ._env import E2BIG, EACCES, EINVAL
 from ._refs import check_leaks
 from ._scalar import UNKNOWN, const
@@ -115,6 +116,10 @@ HANDLERS = _handlers()
 def check_fields(env: Env, insn: Instruction, at: int) -> None:
     """What can be said of an instruction on the first visit, whatever the state."""
     env.checked[at] = 1
+    if env.old_encodings:
+        message = reserved(insn, env.profile)
+        if message:
+            env.refuse(message)
     cls = insn.opcode & op.CLASS_MASK
     if cls in (op.ALU, op.ALU64):
         _alu.check_fields(env, insn)
