@@ -18,7 +18,8 @@ from osmia.verifier._versions import ATTACH_TYPES, HELPERS, MAP_TYPES, PROG_TYPE
 HELPER, PROG, MAP, ATTACH = (table(name) for name in ("HELPERS", "PROG_TYPES", "MAP_TYPES", "ATTACH_TYPES"))
 KINDS = {
     "anything", "scalar", "ctx", "const_map_ptr", "map_key", "map_value", "map_value_uninit", "mem_rd", "mem_wr",
-    "mem_wr_init", "size", "size_or_zero", "alloc_size_or_zero", "ringbuf_mem", "func", "stack", "const_str", "spin_lock",
+    "mem_wr_init", "size", "size_or_zero", "alloc_size_or_zero", "ringbuf_mem", "func", "stack", "const_str",
+    "spin_lock",
     "timer", "kptr_xchg_dest", "dynptr", "dynptr_uninit", "dynptr_ringbuf", "dynptr_uninit_ringbuf", "sock_common",
     "socket", "btf_id", "btf_id_sock_common", "percpu_btf_id",
 }  # fmt: skip
