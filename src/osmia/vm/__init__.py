@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._coverage import Coverage
     from ._machine import Machine
+    from ._oversight import Quota
     from ._pcap import Capture, Packet, read_capture, write_capture
     from ._program import PacketResult, VmProgram
     from ._sources import Task
@@ -24,6 +25,7 @@ _LAZY = {
     "Machine": "_machine",
     "Packet": "_pcap",
     "PacketResult": "_program",
+    "Quota": "_oversight",
     "Task": "_sources",
     "VmProgram": "_program",
     "VmTarget": "_target",
@@ -39,6 +41,7 @@ __all__ = [
     "Machine",
     "Packet",
     "PacketResult",
+    "Quota",
     "Task",
     "VmProgram",
     "VmTarget",

@@ -61,7 +61,7 @@ def run_packets(
     if others:
         names = ", ".join(LINK_NAMES.get(link, str(link)) for link in sorted(others))
         raise UsageError(f"run packets: the capture is of {names}", hint="programs take Ethernet or bare IP packets")
-    if program.native is not None and program.type == XDP and not capture.links - {ETHERNET}:
+    if program.native is not None and program.meter is None and program.type == XDP and not capture.links - {ETHERNET}:
         moved = any(helper in _MOVES for helper in program.code.helpers)
         if not (moved and keep):
             return _in_batches(loaded, program, capture, keep, drain)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._code import Code
     from ._context_packet import PacketContext
     from ._jit_run import Native
+    from ._oversight import Meter
     from ._target import LoadedVm
 
 # enum bpf_prog_type
@@ -70,8 +71,9 @@ class VmProgram:
     """A loaded program. `engine` is "jit" or "interpreter", whichever was taken; `checked` bounds every access."""
 
     def __init__(
-        self, owner: LoadedVm, spec: ProgramSpec, code: Code, *, engine: str, checked: bool, cache: Cache | None = None
-    ) -> None:
+        self, owner: LoadedVm, spec: ProgramSpec, code: Code, *, engine: str, checked: bool, cache: Cache | None = None,
+        meter: Meter | None = None,
+    ) -> None:  # fmt: skip
         self.name = spec.name
         self.type = spec.type
         self.attach_type = spec.attach_type
@@ -81,6 +83,7 @@ class VmProgram:
         self.checked = checked
         self.fuel = DEFAULT_FUEL
         self.run_count = 0
+        self.meter = meter
         self.native: Native | None = None
         self._owner = owner
         self._packet: PacketContext | None = None
@@ -100,7 +103,19 @@ class VmProgram:
         self.engine = "jit"
 
     def enter(self, r1: int) -> int:
-        """Run it with this r1; r0, unsigned. VmFault, and whatever a helper raised."""
+        """Run it with this r1; r0, unsigned (0 where its quota is used up). VmFault, and whatever a helper raised."""
+        meter = self.meter
+        if meter is None:
+            return self._enter(r1)
+        start = time.monotonic_ns()
+        if not meter.admit(start):
+            return 0
+        try:
+            return self._enter(r1)
+        finally:
+            meter.spent(time.monotonic_ns() - start)
+
+    def _enter(self, r1: int) -> int:
         self.run_count += 1
         try:
             if self.native is not None:

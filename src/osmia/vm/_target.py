@@ -11,21 +11,24 @@ from ._code import Code
 from ._machine import Machine
 from ._map import create_from_spec
 from ._memory import DEFAULT_LIMIT
+from ._oversight import Oversight
 from ._program import VmProgram
 from ._sources import Task, key_of
 from ._world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Self
 
     from ..btf import Btf
     from ..objects import AttachPoint, Cache, Object, ProgramSpec
+    from ..verifier import Policy
     from ._events import Events
     from ._machine import Helper
     from ._map_base import VmMap
     from ._memory import Region
+    from ._oversight import Quota
     from ._recording import EventRecorder
     from ._sources import Key, Source
 
@@ -64,6 +67,11 @@ class LoadedVm:
         self.recorder: EventRecorder | None = None
         self.started_at = world.monotonic()
         machine.data.setdefault("stack", self._stack)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Runs that the quota forbade, by program; those without any are left out."""
+        return {p.name: p.meter.skipped for p in self.programs.values() if p.meter is not None and p.meter.skipped}
 
     # Runs
 
@@ -334,6 +342,7 @@ class VmTarget:
     `engine` is "jit", "interpreter" or "auto": native code where LLVM can make it. Programs are verified for the
     newest kernel and refused with VerifierError, unless `checked` is True: then they run unverified, with every
     access bounded. `helpers` replaces helpers by name; `world` is what they report (default: the host's).
+    `policy`, `quota` and `audit` are what a host demands beyond safety: see `Oversight`.
     """
 
     name = "vm"
@@ -347,6 +356,9 @@ class VmTarget:
         engine: str = "auto",
         checked: bool | None = None,
         memory_limit: int = DEFAULT_LIMIT,
+        policy: Policy | None = None,
+        quota: Quota | None = None,
+        audit: str | os.PathLike[str] | Callable[[Mapping[str, object]], None] | None = None,
     ) -> None:
         if engine not in ("auto", "jit", "interpreter"):
             raise UsageError(f"open target vm: no engine {engine!r}", hint="auto, jit or interpreter")
@@ -356,6 +368,7 @@ class VmTarget:
         self.engine = engine
         self.checked = checked
         self.memory_limit = memory_limit
+        self.oversight = Oversight(policy, quota, audit)
 
     @classmethod
     def live(cls, **options: Any) -> Self:
@@ -385,6 +398,7 @@ class VmTarget:
         loaded = LoadedVm(obj, machine, self.sources)
         btf = _types(obj)
         try:
+            self.oversight.weigh_maps(obj)
             for spec in obj.maps:
                 data = (contents or {}).get(spec.name)
                 size = (max_entries or {}).get(spec.name, 0)
@@ -405,12 +419,12 @@ class VmTarget:
         try:
             for spec in specs:
                 checked = bool(self.checked)
-                if not checked:
-                    _verify(loaded.object, spec)
+                _verify(loaded.object, spec, self.oversight, refuse=not checked)
                 code = Code.from_spec(loaded.object, spec, loaded.machine, loaded.maps)
                 loaded.programs[spec.name] = VmProgram(
-                    loaded, spec, code, engine=self.engine, checked=checked or self.engine == "interpreter", cache=cache
-                )
+                    loaded, spec, code, engine=self.engine, checked=checked or self.engine == "interpreter",
+                    cache=cache, meter=self.oversight.meter(),
+                )  # fmt: skip
         finally:
             if cache is not None:
                 cache.close()
@@ -452,12 +466,17 @@ def _unsupported(point: AttachPoint, why: str) -> NotSupported:
     )
 
 
-def _verify(obj: Object, spec: ProgramSpec) -> None:
-    """VerifierError when the newest kernel's verifier would refuse the program."""
+def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: bool) -> None:
+    """VerifierError when the newest kernel's verifier would refuse the program, or the policy does. Without `refuse`,
+    programs are verified for the policy and the log alone."""
+    if not refuse and not oversight.is_on:
+        return
     from ..verifier import from_spec, verify
 
-    verdict = verify(from_spec(obj, spec))
-    if verdict.accepted:
+    program = from_spec(obj, spec)
+    verdict = verify(program)
+    oversight.judge(spec, program, verdict, unverified=not refuse)
+    if verdict.accepted or not refuse:
         return
     found = verdict.explanation
     raise VerifierError(
