@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -133,6 +134,7 @@ def test_another_script_sees_the_same_events(recorded: tuple[Path, str]) -> None
     assert line.endswith("some file, 0]: 5")
 
 
+@pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
 def test_on_the_command_line(recorded: tuple[Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.osm"
     argv = [
