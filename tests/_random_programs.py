@@ -194,7 +194,8 @@ class Writer:
     def packet(self) -> None:
         places = {"xdp": (0, 4), "sched_cls": (76, 80)}.get(self.type)
         if places is None:
-            return self.context()
+            self.context()
+            return
         out = self.label()
         need = self.rng.choice((1, 14, 34))
         self.add(f"r2 = *(u32 *)(r6 +{places[0]})", f"r3 = *(u32 *)(r6 +{places[1]})", "r4 = r2", f"r4 += {need}")

@@ -42,6 +42,7 @@ FLIP = {
     op.JSGE: op.JSLE, op.JSGT: op.JSLT, op.JSLE: op.JSGE, op.JSLT: op.JSGT,
 }  # fmt: skip
 U32 = (1 << 32) - 1
+KNOWS_ITSELF = (6, 18)
 # Map types whose values read through a look-up are something else than memory.
 INNER_MAPS = (12, 13)
 XSKMAP, SOCKMAPS = 17, (15, 18)
@@ -84,7 +85,10 @@ def branch(env: Env, insn: Instruction, at: int) -> int:
         src = Reg(SCALAR, const(insn.imm), at)
     kind = opcode & op.OP_MASK
     wide = opcode & op.CLASS_MASK == op.JMP
-    taken = _outcome(dst, src, kind, wide)
+    if by_register and insn.src == insn.dst and dst.kind == SCALAR and env.profile.version >= KNOWS_ITSELF:
+        taken = _against_itself(dst.var, kind, wide)
+    else:
+        taken = _outcome(dst, src, kind, wide)
     if taken is not None:
         if dst.kind == SCALAR:
             mark_precise(env, insn.dst)
@@ -92,6 +96,16 @@ def branch(env: Env, insn: Instruction, at: int) -> int:
             mark_precise(env, insn.src)
         return at + 1 + insn.off if taken else at + 1
     return _both(env, insn, at, dst, src, kind, wide, by_register)
+
+
+def _against_itself(var: Scalar, kind: int, wide: bool) -> bool | None:
+    """A register compared with itself (seen on 6.18.44)."""
+    if kind != op.JSET:
+        return kind in (op.JEQ, op.JGE, op.JLE, op.JSGE, op.JSLE)
+    low, high = (var.smin, var.smax) if wide else (var.s32min, var.s32max)
+    if not (var.mask if wide else var.mask & U32):
+        return low != 0
+    return None if low <= 0 <= high else True
 
 
 def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, wide: bool, by_register: bool) -> int:

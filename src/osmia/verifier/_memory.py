@@ -90,7 +90,7 @@ _CONTEXT_KINDS = {
 
 def offset_text(var: Scalar) -> str:
     """A variable offset in a message."""
-    return tnum.text((var.value, var.mask)) if var.mask else hex(var.value)
+    return tnum.text((var.value, var.mask)) if var.mask else f"{var.value:#x}" if var.value else "0"
 
 
 def load(env: Env, insn: Instruction, at: int) -> int:

@@ -31,9 +31,11 @@ SKIPPED = re.compile(r"kernel function|JIT|ENOTSUPP")
 @contextmanager
 def maps() -> Iterator[list[int]]:
     fds = [
-        syscalls.map_create(type=info.type, key_size=info.key_size, value_size=info.value_size, max_entries=info.max_entries)
+        syscalls.map_create(
+            type=info.type, key_size=info.key_size, value_size=info.value_size, max_entries=info.max_entries
+        )
         for info in INFOS
-    ]  # fmt: skip
+    ]
     try:
         yield fds
     finally:

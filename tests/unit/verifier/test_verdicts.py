@@ -63,9 +63,11 @@ ACCEPTED = {
     + "if r0 == 0 goto out\nr1 = *(u32 *)(r0 + 0)\nr2 = r1\nr2 += 1\nif r2 > 15 goto out\nr0 += r1\n"
     + "r0 = *(u8 *)(r0 + 0)\nout: r0 = 0\nexit",
     "a packet": PACKET + "if r4 > r3 goto out\nr0 = *(u16 *)(r2 + 12)\nout: r0 = 2\nexit",
-    "a packet, tested the other way": PACKET + "if r3 >= r4 goto in\ngoto out\nin: r0 = *(u8 *)(r2 + 13)\nout: r0 = 2\nexit",
+    "a packet, tested the other way": PACKET
+    + "if r3 >= r4 goto in\ngoto out\nin: r0 = *(u8 *)(r2 + 13)\nout: r0 = 2\nexit",
     "a loop": "r0 = 0\nl: r0 += 1\nif r0 < 30 goto l\nexit",
-    "a loop over the stack": "r1 = 0\nl: r2 = r10\nr2 += r1\n*(u8 *)(r2 - 64) = 0\nr1 += 1\nif r1 < 64 goto l\nr0 = 0\nexit",
+    "a loop over the stack": "r1 = 0\nl: r2 = r10\nr2 += r1\n*(u8 *)(r2 - 64) = 0\n"
+    + "r1 += 1\nif r1 < 64 goto l\nr0 = 0\nexit",
     "may_goto": "r0 = 0\nl: may_goto out\nr0 += 1\ngoto l\nout: r0 = 0\nexit",
     "a record is given back": RESERVE + "if r0 == 0 goto out\nr1 = r0\nr2 = 0\ncall 132\nout: r0 = 0\nexit",
     "a function": "r1 = 5\ncall f\nexit\nf: r0 = r1\nexit",
@@ -87,7 +89,7 @@ REFUSED = {
     "last insn is not an exit or jmp": "r0 = 0",
     "jump out of range from insn 1 to 12": "r0 = 0\nif r0 == 0 goto pc+10\nexit",
     "invalid write to stack R10 off=-520 size=8": "*(u64 *)(r10 - 520) = 0\nr0 = 0\nexit",
-    "misaligned stack access off 0x0+0+-5 size 4": "*(u32 *)(r10 - 5) = 0\nr0 = 0\nexit",
+    "misaligned stack access off 0+0+-5 size 4": "*(u32 *)(r10 - 5) = 0\nr0 = 0\nexit",
     "invalid size of register fill": "*(u64 *)(r10 - 8) = r1\nr0 = *(u32 *)(r10 - 8)\nexit",
     "invalid size of register spill": "*(u32 *)(r10 - 8) = r1\nr0 = 0\nexit",
     "R0 invalid mem access 'map_value_or_null'": LOOK_UP.format(map=0) + "r0 = *(u64 *)(r0 + 0)\nexit",
@@ -116,7 +118,9 @@ REFUSED = {
     + "f: *(u64 *)(r10 - 304) = 0\nr0 = 0\nexit",
     "cannot return stack pointer to the caller": "call f\nr0 = 0\nexit\nf: r0 = r10\nexit",
     "BPF_EXIT instruction in main prog would lead to reference leak": RESERVE + "r0 = 0\nexit",
-    "tail_call would lead to reference leak": "r6 = r1\n" + RESERVE + "r1 = r6\nr2 = map[fd:5]\nr3 = 0\ncall 12\nr0 = 0\nexit",
+    "tail_call would lead to reference leak": "r6 = r1\n"
+    + RESERVE
+    + "r1 = r6\nr2 = map[fd:5]\nr3 = 0\ncall 12\nr0 = 0\nexit",
     "R1 invalid mem access 'scalar'?": RESERVE
     + "if r0 == 0 goto out\nr6 = r0\nr1 = r0\nr2 = 0\ncall 132\nr1 = r6\nr0 = *(u64 *)(r1 + 0)\nout: r0 = 0\nexit",
     "R1 must have zero offset when passed to release func or trusted arg to kfunc": RESERVE
