@@ -17,7 +17,7 @@ from osmia.lang.bpftrace import compile_script
 from osmia.lang.bpftrace.builtins import TABLE, Builtin
 from osmia.lang.bpftrace.checked import Config
 from osmia.lang.bpftrace.expressions import BINARY
-from osmia.objects._format import BUFFERS, NUMBERS
+from osmia.objects._format import BUFFERS, FLOATS, NUMBERS
 from osmia.probes._names import ALIASES, HARDWARE, PROVIDERS, SOFTWARE
 from osmia.probes._spec import _SHAPES as SHAPES
 
@@ -53,6 +53,9 @@ CONVERSIONS = {
     "X": "hexadecimal, upper case", "o": "octal", "c": "one character", "p": "a pointer, with 0x",
     "s": "any value as `print` shows it", "r": "a buffer: text, other bytes as `\\xNN`",
     "rx": "a buffer: all bytes as `\\xNN`", "rh": "a buffer: bytes in hexadecimal, with blanks between them",
+    "f": "a floating-point number, as C prints it", "F": "the same as `%f`",
+    "e": "a floating-point number with an exponent", "E": "the same, with E",
+    "g": "a floating-point number, the shorter of `%f` and `%e`", "G": "the same, with E",
     "gr": "GFP flags of the kernel's allocator, by name",
 }  # fmt: skip
 CONFIG = {
@@ -269,7 +272,8 @@ def events(source: dict[str, tuple[str, int, int]]) -> str:
 
 
 def conversions() -> str:
-    assert set(CONVERSIONS) == {*NUMBERS, *BUFFERS, "s"}, set(CONVERSIONS) ^ {*NUMBERS, *BUFFERS, "s"}
+    known = {*NUMBERS, *BUFFERS, *FLOATS, "s"}
+    assert set(CONVERSIONS) == known, set(CONVERSIONS) ^ known
     return table(("conversion", "prints"), [(code("%" + name), text) for name, text in CONVERSIONS.items()])
 
 

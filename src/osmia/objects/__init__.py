@@ -19,7 +19,7 @@ from ._spec import (
     ProgramSpec,
     Relocation,
 )
-from ._values import AGGREGATIONS, EventFormat, Field, MapFormat, ValueType
+from ._values import AGGREGATIONS, FLOAT_FORMATS, EventFormat, Field, MapFormat, ValueType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _LAZY = {
 
 __all__ = [
     "AGGREGATIONS",
+    "FLOAT_FORMATS",
     "POISON",
     "AttachPoint",
     "Cache",

@@ -9,6 +9,7 @@ _LENGTHS = "hlLjzt"
 _ONE = "diouxXeEfFGaAcsnpg"
 # Conversions that printf of the bpftrace language takes; "s" takes anything.
 NUMBERS = frozenset(("d", "i", "u", "o", "x", "X", "c", "p", "gr"))
+FLOATS = frozenset("eEfFgG")  # floating-point numbers alone
 BUFFERS = frozenset(("r", "rx", "rh"))
 
 

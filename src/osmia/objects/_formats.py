@@ -10,6 +10,7 @@ from ..btf import (
     KIND_DATASEC,
     KIND_ENUM,
     KIND_ENUM64,
+    KIND_FLOAT,
     KIND_INT,
     KIND_PTR,
     KIND_STRUCT,
@@ -20,6 +21,8 @@ from ..btf import (
 )
 from ..errors import BtfError, ObjectError
 from ._values import Field, MapFormat, ValueType
+
+_FLOATS = {2: "_Float16", 4: "float", 8: "double", 16: "long double"}  # C's names, by size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,6 +164,8 @@ class BtfTypes:
         if t.kind in (KIND_STRUCT, KIND_UNION):
             fields = self._fields(btf, t, 0, depth)
             return ValueType("struct" if t.kind == KIND_STRUCT else "union", size, name=t.name, fields=tuple(fields))
+        if t.kind == KIND_FLOAT and (known := _FLOATS.get(size)):
+            return ValueType("float", size, name=known)
         return _plain(size)
 
     def _array(self, btf: Btf, t: BtfType, size: int, depth: int) -> ValueType:

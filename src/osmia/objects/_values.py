@@ -11,6 +11,8 @@ from .._data import Data
 KINDS = (
     # scalars: `size` 1, 2, 4 or 8 bytes, little endian as the host, `signed` says how to read them
     "none", "bool", "int", "pointer", "enum",
+    # `name` is one of FLOAT_FORMATS
+    "float",
     # `size` bytes: NUL-terminated text / u32 length then bytes (size counts both)
     "string", "buffer",
     # `element` and `count`
@@ -43,6 +45,9 @@ KINDS = (
     # `mode` is "" (last), avg, max, min or sum, `bounds` = interval in ns, count, 0. Interval 0 begins at 1970-01-01.
     "tseries",
 )  # fmt: skip
+
+# Names of C's floating-point formats, and their struct codes. "long double" is that of the machine.
+FLOAT_FORMATS = {"_Float16": "e", "float": "f", "double": "d", "long double": "", "_Float128": ""}
 
 AGGREGATIONS = ("count", "sum", "avg", "stats", "min", "max", "hist", "lhist", "tseries")
 

@@ -126,9 +126,9 @@ def compile_order(t: ValueType, names: Names) -> Callable[[bytes], Any] | None:
     """What to sort keys of this type by: their numbers and texts, left to right. None: they have no order."""
     from ._decode import compile_fields
 
-    if t.kind in ("int", "string", "bool", "enum"):
+    if t.kind in ("int", "string", "bool", "enum", "float"):
         return compile_value(t, names)
     if t.kind in ("tuple", "record", "struct"):
-        fields = [f for f in t.fields if f.type.kind in ("int", "string", "bool", "enum")]
+        fields = [f for f in t.fields if f.type.kind in ("int", "string", "bool", "enum", "float")]
         return compile_fields(fields, names) if fields else None
     return None

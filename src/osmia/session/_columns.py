@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WORTH_IT = 4096  # elements of a map from which on libc sorts them
 # Kinds whose Python values have an order, which is the one that maps are printed in.
-ORDERED = ("int", "string", "bool", "enum")
+ORDERED = ("int", "string", "bool", "enum", "float")
 
 
 def has_order(t: ValueType) -> bool:

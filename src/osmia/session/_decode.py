@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from struct import Struct
 
+from ..objects import FLOAT_FORMATS
 from ._model import (
     Array,
     Enum,
     Pointer,
     Record,
+    Single,
     Stats,
     divide,
     linear_histogram,
     log2_histogram,
     record_class,
+    wide_float,
 )
 
 TYPE_CHECKING = False
@@ -122,6 +125,13 @@ class _Compiler:
 
     def _bool(self, t: ValueType, at: int) -> str:
         return f"({self.number(at, t.size or 1, False)} != 0)"
+
+    def _float(self, t: ValueType, at: int) -> str:
+        code = FLOAT_FORMATS[t.name]
+        if not code:
+            return f"{self.constant(wide_float(t.name))}({self.raw(at, t.size)})"
+        value = self.leaf(at, code, t.size)
+        return value if t.size == 8 else f"{self.constant(Single)}({value})"
 
     def _pointer(self, t: ValueType, at: int) -> str:
         return f"Pointer({self.number(at, t.size or 8, False)})"

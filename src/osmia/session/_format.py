@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FLAGS = "-+ #0"
 LENGTHS = {"hh": 1, "h": 2, "": 4, "l": 8, "ll": 8, "j": 8, "z": 8, "t": 8, "L": 8}
 MAX_WIDTH = 65535
-CONVERSIONS = ("rx", "rh", "gr", "r", "d", "i", "u", "o", "x", "X", "c", "s", "p")
+CONVERSIONS = ("rx", "rh", "gr", "r", "d", "i", "u", "o", "x", "X", "c", "s", "p", *"eEfFgG")
 
 
 def escape_bytes(data: bytes) -> str:
@@ -126,6 +126,8 @@ def _piece(
         return f"%{keep}{width}{what}", function
     if conversion == "s":
         return f"%{left}{width}s", None if field.type.kind == "string" else render
+    if conversion in "eEfFgG":
+        return f"%{flags}{width}{conversion}", float
     text = f"%{left}{width.partition('.')[0]}s"
     if conversion == "c":
         return text, lambda v: bytes([v & 0xFF]).decode("utf-8", "surrogateescape")

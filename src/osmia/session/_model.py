@@ -40,6 +40,21 @@ class Enum(int):
         return f"<{self.name}: {int(self)}>" if self.name else int.__repr__(self)
 
 
+class Single(float):
+    """A number of fewer than 64 bits: prints with the digits that tell it from its neighbours, as 0.1."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        from struct import pack
+
+        # Nine digits are enough for 32 bits.
+        texts = (f"{self:.{digits}g}" for digits in range(1, 10))
+        return repr(float(next((t for t in texts if pack("f", float(t)) == pack("f", self)), float(self))))
+
+    __str__ = __repr__
+
+
 class Array(tuple["Any", ...]):
     """Elements of an array."""
 
@@ -237,6 +252,31 @@ class TimeSeries:
 
     def __repr__(self) -> str:
         return f"TimeSeries({list(self.points)})"
+
+
+def wide_float(name: str) -> Callable[[bytes], float]:
+    """`read(bytes)` for a number of 16 bytes, rounded to 64 bits: x86's "long double" of 80 bits, or IEEE 754's 128."""
+    from math import inf, ldexp, nan
+    from os import uname
+
+    x87 = name == "long double" and uname().machine in ("x86_64", "i686")
+    bits = 63 if x87 else 112  # of the fraction; the bit before it is written on x86 alone
+
+    def read(raw: bytes) -> float:
+        number = int.from_bytes(raw[:10] if x87 else raw, "little")
+        width = bits + x87
+        fraction, exponent = number & (1 << width) - 1, number >> width & 0x7FFF
+        sign = -1 if number >> width + 15 else 1
+        if exponent == 0x7FFF:
+            return sign * inf if not fraction & (1 << bits) - 1 else nan
+        if not x87 and exponent:
+            fraction |= 1 << bits
+        try:
+            return sign * ldexp(fraction, max(exponent, 1) - 16383 - bits)
+        except OverflowError:
+            return sign * inf
+
+    return read
 
 
 def divide(value: int, by: int) -> int:

@@ -173,6 +173,8 @@ def to_json(value: Any) -> str:
         return number(int(value))
     if isinstance(value, str):
         return string(value)
+    if isinstance(value, float):
+        return str(value) if value - value == 0 else string(str(value))  # JSON has no infinity, and no "not a number"
     if isinstance(value, bytes):
         return string(render(value))
     if isinstance(value, Record):

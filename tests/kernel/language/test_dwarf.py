@@ -26,6 +26,7 @@ struct small { int a; int b; };
 struct pair { long first; long second; };
 struct big { long words[5]; };
 struct mixed { long number; double real; };
+struct reals { float f; double d; long double l; double two[2]; struct { double inside; } part; };
 struct only_here { int secret; };
 #define NOW asm volatile("" ::: "memory")
 KEEP int numbers(signed char a, port_t b, int c, long d, bool e, enum colour f, int g, unsigned char h)
@@ -56,6 +57,7 @@ KEEP double with_floats(int a, double skipped, int b, struct mixed m, int c)
 KEEP struct big returns_big(int first, int second) { struct big b = {{first, second}}; NOW; return b; }
 KEEP long wide(__int128 x, int y) { NOW; return (long)x + y; }
 KEEP int cast_me(void *pointer) { NOW; return ((struct only_here *)pointer)->secret; }
+KEEP int with_reals(struct reals *r) { asm volatile("" ::"r"(r) : "memory"); return 1; }
 KEEP int negative(void) { NOW; return -7; }
 KEEP int lines(int n)
 {
@@ -81,6 +83,8 @@ int main(void)
     returns_big(11, 12);
     wide(((__int128)1 << 64) + 5, 6);
     cast_me(&(struct only_here){4242});
+    struct reals reals = {0.1f, -2.5, 1e300L, {1, 1e-7}, {3}};
+    with_reals(&reals);
     negative();
     return lines(3) - 3;
 }
@@ -212,6 +216,20 @@ def test_what_is_in_floating_point_registers(program: str) -> None:
     assert trace(program, script).split("\n") == ["1 3 6", "{ .a = 1, .b = 3, .c = 6 }"]
     text = refused(program, "uprobe:PROGRAM:with_floats { print(args.skipped); }")
     assert "Cannot read function parameter skipped: it is passed in a floating-point register" in text
+
+
+def test_floating_point_members(program: str) -> None:
+    script = """uprobe:PROGRAM:with_reals {
+        print(args.r.d); $d = args.r.d; printf("%.2f %s %g\\n", $d, args.r.f, args.r.two[1]); print(*args.r);
+        print(*(uint64 *)&$d); print((1, $d)); @[$d, 1] = 1; @kept = args.r.l;
+    }"""
+    assert trace(program, script).split("\n") == [
+        "-2.5", "-2.50 0.1 1e-07",
+        "{ .f = 0.1, .d = -2.5, .l = 1e+300, .two = [1.0,1e-07], .part = { .inside = 3.0 } }",
+        f"{0xC004 << 48}", "(1, -2.5)", "", "", "@[-2.5, 1]: 1", "@kept: 1e+300",
+    ]  # fmt: skip
+    text = refused(program, "uprobe:PROGRAM:with_reals { $x = (int64)args.r.d; }")
+    assert "args.r.d is a double: BPF has no floating point" in text
 
 
 def test_result_in_memory_takes_a_register(program: str) -> None:

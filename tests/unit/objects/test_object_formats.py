@@ -24,7 +24,7 @@ struct value {
     u64 n; s8 small; _Bool yes; enum mode mode; void *where;
     u8 low:3, high:5; int negative:4;
     struct inner grid[2][2]; union { u32 a; u8 bytes[4]; }; struct { s32 hidden; };
-    char name[4];
+    char name[4]; double share; float part;
 };
 struct event { u32 pid; u64 n; };
 struct other { u64 a, b, c; };
@@ -83,11 +83,13 @@ def test_a_struct_with_everything(obj: Object) -> None:
     bits = struct.pack("<H", 5 | 17 << 3 | (-3 & 15) << 8)
     grid = struct.pack("<8Hxx", *range(8))
     raw = head + bits + grid + struct.pack("<Ii", 0x04030201, -8) + b"ab\0\0"
-    raw = raw.ljust(found.value.size, b"\0")
+    *_, share, part = found.value.fields
+    raw = raw.ljust(share.offset, b"\0") + struct.pack("<d", 0.5)
+    raw = (raw.ljust(part.offset, b"\0") + struct.pack("<f", 0.1)).ljust(found.value.size, b"\0")
     assert render(compile_value(found.value, names)(raw)) == (
         "{ .n = 9, .small = -5, .yes = true, .mode = ON, .where = 0xffff, .low = 5, .high = 17, "
         ".negative = -3, .grid = [[{ .x = 0, .y = 1 },{ .x = 2, .y = 3 }],[{ .x = 4, .y = 5 },{ .x = 6, .y = 7 }]], "
-        ".a = 67305985, .bytes = [1,2,3,4], .hidden = -8, .name = ab }"
+        ".a = 67305985, .bytes = [1,2,3,4], .hidden = -8, .name = ab, .share = 0.5, .part = 0.1 }"
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import platform
 import struct
 
 import pytest
@@ -48,6 +49,42 @@ def decode(t: ValueType, data: bytes):
 )  # fmt: skip
 def test_kinds(t, data, value):
     assert decode(t, data) == value
+
+
+@pytest.mark.parametrize("value", [0.0, -2.5, 1e-310, 1.7e308, float("inf"), float("-inf")])
+def test_floating_point_numbers(value):
+    kinds = {"_Float16": "<e", "float": "<f", "double": "<d"}
+    for name, code in kinds.items():
+        try:
+            data = struct.pack(code, value)
+        except OverflowError:
+            continue
+        assert decode(ValueType("float", len(data), name=name), data) == struct.unpack(code, data)[0]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="80-bit numbers are x86's")
+@pytest.mark.parametrize("value", [0.0, -2.5, 1e-310, 3.0, 1.7e308, float("inf"), float("-inf")])
+def test_long_double_is_what_libc_says(value):
+    import ctypes
+
+    data = bytes(ctypes.c_longdouble(value)).ljust(16, b"\0")
+    assert decode(ValueType("float", 16, name="long double"), data) == value
+
+
+def test_128_bit_floating_point_numbers():
+    quad = ValueType("float", 16, name="_Float128")
+    assert decode(quad, (0x3FFF << 112 | 1 << 111).to_bytes(16, "little")) == 1.5
+    assert decode(quad, (1 << 127 | 0x4000 << 112).to_bytes(16, "little")) == -2.0
+    assert decode(quad, (0x7FFE << 112).to_bytes(16, "little")) == float("inf")  # too large for a double
+    nan = decode(quad, (0x7FFF << 112 | 1).to_bytes(16, "little"))
+    assert nan != nan
+
+
+def test_32_bit_numbers_print_as_they_were_written():
+    single = ValueType("float", 4, name="float")
+    for text in ("0.1", "3.4028235e+38", "16777216.0", "1e-45", "-0.0", "nan", "inf"):
+        assert str(decode(single, struct.pack("<f", float(text)))) == text
+    assert decode(single, struct.pack("<f", 0.1)) == struct.unpack("<f", struct.pack("<f", 0.1))[0]  # yet it is exact
 
 
 def test_pointers_and_enums_say_what_they_are():

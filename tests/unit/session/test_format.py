@@ -10,6 +10,7 @@ from osmia.session._model import record_class
 
 BUFFER = ValueType("buffer", 16)
 BOOL = ValueType("bool", 1)
+REAL = ValueType("float", 8, name="double")
 
 
 def printf(text, *pairs):
@@ -36,6 +37,7 @@ def printf(text, *pairs):
         ("%p %p", ((U64, 0xABC), (U64, 0)), "0xabc 0"),
         ("%s|%8s|%-8s|", ((text_type(8), "abc"),) * 3, "abc|     abc|abc     |"),
         ("%s", ((S32, -4),), "-4"),
+        ("%f|%.2f|%8.1e|%-6g|%G|%lf|%s", ((REAL, 1.5),) * 7, "1.500000|1.50| 1.5e+00|1.5   |1.5|1.500000|1.5"),
         ("%s %d", ((BOOL, True), (BOOL, True)), "true 1"),
         ("%r %rx %rh", ((BUFFER, b"a\x00\n"),) * 3, "a\\x00\\x0a \\x61\\x00\\x0a 61 00 0a"),
         ("%dms %sa", ((S32, 1), (text_type(4), "x")), "1ms xa"),

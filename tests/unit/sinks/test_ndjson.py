@@ -27,7 +27,7 @@ from osmia.session import (
     Time,
     TimeSeries,
 )
-from osmia.session._model import record_class
+from osmia.session._model import Single, record_class
 from osmia.sinks import JsonSink
 
 
@@ -53,6 +53,8 @@ def shot(entries, kind="map", scalar=False):
         (Print(5), '{"type": "value", "data": 5}'),
         (Print((1, "x", (True, None))), '{"type": "value", "data": [1,"x",[true,null]]}'),
         (Print(record_class("r", ("a", "b"))((1, Array((2, 3))))), '{"type": "value", "data": {"a": 1, "b": [2,3]}}'),
+        (Print((1.5, Single(0.1), 1e300)), '{"type": "value", "data": [1.5,0.1,1e+300]}'),
+        (Print(float("-inf")), '{"type": "value", "data": "-inf"}'),
         (Print(Pointer(50)), '{"type": "value", "data": 50}'),
         (Print(Enum(3, "X")), '{"type": "value", "data": 3}'),
         (Print(b"\x01\xffa"), '{"type": "value", "data": "\\\\x01\\\\xffa"}'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_expr import EXPRESSIONS, expr, lvalue, number, shown
+from ._check_hints import refuse_float
 from ._check_names import field_of, fields_of, suggest
 from ._check_state import State
 from ._check_types import CASTABLE, FLEX, UNKNOWN, as_integer, is_number, size_of, stored
@@ -136,6 +137,10 @@ def _index(st: State, e: ast.Index) -> ast.Expr:
             return expr(st, ast.Integer(e.span, data[index.value]))
         e.type = INT8
         count = t.size
+    elif t.is_float:
+        refuse_float(st, x)
+        e.type = UNKNOWN
+        return e
     elif t.kind == "array" and t.element is not None:
         e.type = lvalue(t.element, t.mode if t.space == BPF and t.mode and t.element.kind == "pointer" else t.space)
         count = t.count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import ast
 from ._check_convert import value
 from ._check_expr import expr
+from ._check_hints import refuse_float
 from ._check_state import State
 from ._check_types import UNKNOWN, as_integer, is_number, kind_name
 from .builtins import Builtin
@@ -75,6 +76,8 @@ def check_argument(st: State, e: ast.Call, a: ast.Expr, kind: str, literal: bool
             st.unsettled = True
             return False
         st.error(e.span, f"{e.name}() expects a {kind} literal ({kind_name(t)} provided)")
+        return False
+    if not matches and kind in ("int", "pointer") and refuse_float(st, a):
         return False
     if not matches:
         st.error(e.span, f"{e.name}() only supports {kind} arguments ({kind_name(t)} provided)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_expr import EXPRESSIONS, expr, literal_bool
+from ._check_hints import refuse_float
 from ._check_names import enum_values, resolve_type, with_space
 from ._check_state import State
 from ._check_typeof import type_of
@@ -61,6 +62,10 @@ def _check(st: State, e: ast.Cast, t: Type, source: Type) -> None:
         st.error(e.span, f'Cannot cast from "{"void" if kind == "none" else source}" type')
     elif same(t, source):
         return
+    elif source.is_float:
+        refuse_float(st, e.operand)
+    elif t.is_float:
+        st.error(e.span, f"Cannot cast to {t}: BPF has no floating point", "scale the value: 1500 for 1.5")
     elif not _possible(st, e, t, source):
         st.error(e.span, f'Cannot cast from "{settle(source)}" to "{t}"', _hint(t, source))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_convert import cast_to, convert, unify, value
-from ._check_hints import name_hint, text_hint
+from ._check_hints import name_hint, refuse_float, text_hint
 from ._check_names import enumerator, suggest
 from ._check_state import State
 from ._check_types import (
@@ -160,8 +160,9 @@ def _unary(st: State, e: ast.Unary) -> ast.Expr:
         e.type = integer(8, t.signed or op == "-", t.space) if valid else UNKNOWN
         if op == "+" and valid:
             return x
-    if not valid:
+    if not valid and not refuse_float(st, x):
         st.error(e.span, f"The {op} operator can not be used on expressions of type '{x.type}'")
+    if not valid:
         e.type = UNKNOWN
     return e
 
@@ -182,7 +183,8 @@ def _increment(st: State, e: ast.Unary) -> ast.Expr:
         e.type = t
         return e
     if not is_number(t):
-        st.error(e.span, f"The {e.op} operator can not be used on expressions of type '{t}'")
+        if not refuse_float(st, x):
+            st.error(e.span, f"The {e.op} operator can not be used on expressions of type '{t}'")
         e.type = UNKNOWN
         return e
     new = integer(8, t.signed or e.op == "--", t.space)
@@ -282,6 +284,10 @@ def _right(st: State, e: ast.Binary, left: Type) -> ast.Expr:
 
 def _result(st: State, e: ast.Binary, a: Type, b: Type) -> Type:
     op = e.op
+    if a.is_float or b.is_float:
+        if not refuse_float(st, e.left):
+            refuse_float(st, e.right)
+        return BOOL if op in COMPARISONS or op in LOGICAL else UNKNOWN
     if op in LOGICAL:
         if _is_condition(a) and _is_condition(b):
             return BOOL
@@ -373,7 +379,7 @@ def condition(st: State, e: ast.Expr, whole: ast.Span | None = None) -> ast.Expr
         literal.type = BOOL
         return literal
     t = e.type
-    if t is not UNKNOWN and not _is_condition(as_integer(t)):
+    if t is not UNKNOWN and not _is_condition(as_integer(t)) and not refuse_float(st, e):
         st.error(whole or e.span, f"Invalid condition: {t.kind}", "compare it with something")
     return e
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...objects._format import BUFFERS, NUMBERS, FormatItem, parse_format
+from ...objects._format import BUFFERS, FLOATS, NUMBERS, FormatItem, parse_format
 from . import ast
 from ._check_convert import value
 from ._check_hints import pointer_to_text
@@ -82,6 +82,10 @@ def _mismatch(item: FormatItem, a: ast.Expr) -> tuple[str, str]:
         if t.kind in ("hist", "lhist", "tseries"):
             return f"unsupported format specifier for type '{t}': s", "print the whole map with print()"
         return "", ""
+    if t.is_float:
+        if letter in FLOATS:
+            return "", ""
+        return f"unsupported format specifier for type '{t}': {letter}", "print it with %f, %g or %s"
     if letter in NUMBERS:
         if t.kind in ("int", "enum", "bool", "pointer"):
             return "", ""

@@ -62,5 +62,16 @@ def pointer_to_text(st: State, e: ast.Expr) -> str:
     return f"str({written(st, e, '...')})" if t.kind == "pointer" and is_text(t) else ""
 
 
+def refuse_float(st: State, e: ast.Expr) -> bool:
+    """Report an operand of arithmetic that is a floating-point number; False for others."""
+    if not e.type.is_float:
+        return False
+    text = written(st, e, "...")
+    bits = f"; its bits: $x = {text}; *(uint{e.type.size * 8} *)&$x" if e.type.size in (2, 4, 8) else ""
+    message = f"{'This' if text == '...' else text} is a {e.type}: BPF has no floating point"
+    st.error(e.span, message, f"it can be printed and kept, not computed with{bits}")
+    return True
+
+
 def _is_user_address(t: Type) -> bool:
     return t.kind == "int" and t.size == 8 and bool(t.space)

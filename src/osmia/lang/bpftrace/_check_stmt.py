@@ -188,6 +188,9 @@ def compound_type(st: State, s: ast.Assign, old: Type, new: Type) -> Type:
         return a if a.kind == "bool" and b.kind == "bool" else binary_type(op, a, b)
     if a.kind == "pointer" and b.kind in ("int", "enum") and op in ("+", "-"):
         return a
+    if a.is_float or b.is_float:
+        st.error(s.span, f"{_name(a if a.is_float else b)}: BPF has no floating point", "it can be printed and kept")
+        return UNKNOWN
     st.error(s.span, f"The {op} operator can not be used on expressions of types {_name(old)}, {_name(new)}")
     return UNKNOWN
 

@@ -76,7 +76,13 @@ def same(a: Type, b: Type) -> bool:
             a.element is not None and b.element is not None and same(a.element, b.element)
         )
     if kind == "array":
-        return a.count == b.count and a.element is not None and b.element is not None and same(a.element, b.element)
+        return (
+            a.name == b.name
+            and a.count == b.count
+            and a.element is not None
+            and b.element is not None
+            and same(a.element, b.element)
+        )
     if kind in ("tuple", "record"):
         return (
             len(a.elements) == len(b.elements)
@@ -152,7 +158,7 @@ def _promote_alike(a: Type, b: Type) -> Type | None:
     if kind in ("struct", "union"):
         return a if a.name == b.name and a.size == b.size else None
     if kind == "array":
-        if a.element is None or b.element is None or not same(a.element, b.element):
+        if a.element is None or b.element is None or a.name != b.name or not same(a.element, b.element):
             return None
         return a if a.count == b.count or not b.count else (None if a.count else b)
     if kind in STACKS:
@@ -287,7 +293,13 @@ def is_text(t: Type) -> bool:
     """A string, or characters: an array of bytes or a pointer to them."""
     if t.kind == "string":
         return True
-    return t.kind in ("array", "pointer") and t.element is not None and t.element.kind == "int" and t.element.size == 1
+    return (
+        not t.is_float
+        and t.kind in ("array", "pointer")
+        and t.element is not None
+        and t.element.kind == "int"
+        and t.element.size == 1
+    )
 
 
 def kind_name(t: Type) -> str:

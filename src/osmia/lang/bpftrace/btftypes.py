@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._check_types import integer, text
-from .types import BOOL, KERNEL, USER, VOID, StructField, Type, pointer
+from .types import BOOL, KERNEL, USER, VOID, StructField, Type, floating, pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def of_id(btf: Btf, type_id: int, depth: int = 0, store: str = "btf") -> Type:
     if kind == _FWD:
         return Type("struct", 0, name=t.name, store=store, type_id=end)
     if kind == _FLOAT:
-        return _bytes(t.size)
+        return floating(t.size, t.name)
     return VOID
 
 
 def _bytes(size: int) -> Type:
-    """What the language has no arithmetic for (128-bit integers, floats): its bytes."""
+    """What the language has no arithmetic for (128-bit integers): its bytes."""
     return Type("array", size, element=integer(1, False), count=size)
 
 

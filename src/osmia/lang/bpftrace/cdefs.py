@@ -12,7 +12,7 @@ from . import ast
 from .checked import Source
 from .cpreprocess import ConstantError, Preprocessor, evaluate
 from .expressions import C_WORDS, MAX_ERRORS, MAX_HEIGHT, MAX_SUFFIXES, ExpressionParser, SyntaxProblem, is_higher
-from .types import BOOL, INT8, UINT8, VOID, StructDef, StructField, Type, pointer, string
+from .types import BOOL, INT8, VOID, StructDef, StructField, Type, floating, pointer, string
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,10 +95,7 @@ _KNOWN = {
     "ulong": (8, False), "ushort": (2, False), "wchar_t": (4, True),
 }  # fmt: skip
 # Floating-point numbers can be stepped over and copied, not computed with: their bytes. The name keeps the alignment.
-_FLOATS = {
-    name: Type("array", size, name=name, element=UINT8, count=size)
-    for name, size in (("float", 4), ("double", 8), ("long double", 16))
-}
+_FLOATS = {name: floating(size, name) for name, size in (("float", 4), ("double", 8), ("long double", 16))}
 _IGNORED = frozenset((
     "const", "volatile", "static", "inline", "extern", "register", "restrict", "__restrict", "__user", "__kernel",
     "__iomem", "__percpu", "__rcu", "__always_inline", "__inline", "__extension__", "_Noreturn", "__signed__",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ._check_types import integer, text
 from .btftypes import MAX_DEPTH, place
 from .cdefs import EnumDef
-from .types import BOOL, USER, VOID, StructDef, StructField, Type, pointer
+from .types import BOOL, USER, VOID, StructDef, StructField, Type, floating, pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class DwarfTypes:
             return Type("array", inner.size * t.count, element=inner, count=t.count)
         if kind in ("void", "function"):
             return VOID
-        # Floating-point and 128-bit numbers, for which the language has no arithmetic.
+        if kind == "float":
+            return floating(t.size, t.name)
+        # 128-bit numbers, for which the language has no arithmetic.
         return Type("array", t.size, element=integer(1, False), count=t.size)
 
     def _id(self, t: DwarfType) -> int:

@@ -10,6 +10,8 @@ from ..._data import Data
 
 TYPE_CHECKING = False
 
+FLOATS = {2: "_Float16", 4: "float", 8: "double", 16: "long double"}  # by their size
+
 # In `Type.space`: what must be used to read through a pointer.
 KERNEL, USER, BPF, CONTEXT = "kernel", "user", "bpf", "ctx"
 
@@ -24,7 +26,7 @@ class Type(Data):
     string   `size` bytes at most, NUL-terminated in memory
     buffer   u32 length, then `size` bytes at most
     pointer  `element` (pointee), `space` says what kind of memory it points to
-    array    `element`, `count`
+    array    `element`, `count`; a floating-point number is the array of its bytes, with its C name as `name`
     struct, union   `name`, `size`, `store`, `type_id`; `space` = where the object lives when it is an lvalue in memory
     tuple    `elements`; record: `elements` and `names`
     kstack, ustack  `mode`, `count` (frame limit)
@@ -58,7 +60,7 @@ class Type(Data):
         if k == "pointer":
             return f"{self.element} *" if self.element else "void *"
         if k == "array":
-            return f"{self.element}[{self.count}]"
+            return self.name or f"{self.element}[{self.count}]"
         if k in ("struct", "union", "enum"):
             return f"{k} {self.name}"
         if k == "tuple":
@@ -75,6 +77,11 @@ class Type(Data):
     def is_int(self) -> bool:
         """An integer in the arithmetic sense: int, bool or enum."""
         return self.kind in ("int", "bool", "enum")
+
+    @property
+    def is_float(self) -> bool:
+        """A floating-point number: it can be copied and printed, BPF has no arithmetic for it."""
+        return self.kind == "array" and self.name != ""
 
     @property
     def is_aggregation(self) -> bool:
@@ -96,6 +103,13 @@ UINT8, UINT16, UINT32, UINT64 = (Type("int", n, False) for n in (1, 2, 4, 8))
 
 def pointer(element: Type, space: str = KERNEL) -> Type:
     return Type("pointer", 8, element=element, space=space)
+
+
+def floating(size: int, name: str) -> Type:
+    """A floating-point number. `name` is what its language calls it; those of C's formats get C's name."""
+    if "complex" not in name.lower() and name != "__bf16" and size in FLOATS:
+        name = "_Float128" if size == 16 and "128" in name else FLOATS[size]
+    return Type("array", size, name=name or "floating-point number", element=UINT8, count=size)
 
 
 def string(size: int, space: str = BPF) -> Type:

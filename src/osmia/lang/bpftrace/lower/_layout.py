@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....objects import Field, ValueType
+from ....objects import FLOAT_FORMATS, Field, ValueType
 from .. import btftypes
 from ..types import StructField, Type
 
@@ -111,8 +111,8 @@ class ValueTypes:
             return self._struct(t)
         if k == "enum":
             return ValueType("enum", size, t.signed, t.name, values=self._enumerators(t))
-        if k == "array" and t.name in ("float", "double", "long double"):
-            return ValueType("none", size)
+        if t.is_float and t.name in FLOAT_FORMATS:
+            return ValueType("float", size, name=t.name)
         if k == "array" and t.element:
             return ValueType("array", size, element=self.of(t.element), count=t.count)
         if k in ("tuple", "record"):
