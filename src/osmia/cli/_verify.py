@@ -136,8 +136,16 @@ def _kernel_types(path: str) -> Btf | None:
 
 def _compile(script: str, name: str, params: tuple[str, ...], named: dict[str, str | bool]) -> Object:
     from .. import _api
+    from ..errors import PermissionDenied
 
-    return _api.compile(script, name=name, params=params, options=named, unsafe=True)
+    try:
+        return _api.compile(script, name=name, params=params, options=named, unsafe=True)
+    except PermissionDenied as denied:
+        # The fields of tracepoints stand in tracefs. Those of system calls are known without it.
+        try:
+            return _api.compile(script, name=name, params=params, options=named, unsafe=True, target="vm")
+        except OsmiaError:
+            raise denied from None
 
 
 def _object(path: str) -> Object:
