@@ -71,10 +71,7 @@ def _name(point: AttachPoint) -> str:
 def attach_error(point: AttachPoint, errno: int, operation: str) -> OsmiaError:
     """Why attaching failed, in plain words."""
     if errno in (1, 13):
-        needed = (
-            "CAP_DAC_READ_SEARCH" if operation.startswith("open ") else _CAPABILITY.get(point.provider, "CAP_PERFMON")
-        )
-        denied = syscalls.explain(operation, errno, "", needed)
+        denied = syscalls.explain(operation, errno, "", _needed(point, operation))
         assert isinstance(denied, PermissionDenied)
         cause = denied.message.partition(": ")[2]
         return PermissionDenied(
@@ -91,11 +88,16 @@ def attach_error(point: AttachPoint, errno: int, operation: str) -> OsmiaError:
     )
 
 
-# What attaching needs where it is not CAP_PERFMON. Uprobes change the text of processes of others.
-_CAPABILITY = {
-    "uprobe": "CAP_SYS_ADMIN", "uretprobe": "CAP_SYS_ADMIN", "usdt": "CAP_SYS_ADMIN", "xdp": "CAP_NET_ADMIN",
-    "tc": "CAP_NET_ADMIN", "tcx": "CAP_NET_ADMIN", "cgroup": "CAP_NET_ADMIN", "cgroup_skb": "CAP_NET_ADMIN",
-}  # fmt: skip
+def _needed(point: AttachPoint, operation: str) -> str:
+    """The capability that this step of attaching takes."""
+    if operation.startswith("open "):
+        return "CAP_DAC_READ_SEARCH"
+    if point.provider in ("uprobe", "uretprobe", "usdt") and operation == "perf_event_open":
+        return "CAP_SYS_ADMIN"  # perf_uprobe_event_init; multi links (6.6) do without, see `_load`
+    network = ("xdp", "tc", "tcx", "cgroup", "cgroup_skb")
+    return "CAP_NET_ADMIN" if point.provider in network else "CAP_PERFMON"
+
+
 _NO_FUNCTION = (
     "the kernel has no such function that can be probed",
     "osmia list finds the name; inlined functions have none",
@@ -399,8 +401,15 @@ def _uprobe(program: Program, point: AttachPoint) -> Link:
     point = _with_offsets(point)
     if is_return:
         point = _without_entry(point)
-    if point.offsets and program.attach_type != syscalls.TRACE_UPROBE_MULTI:
+    multi = program.attach_type == syscalls.TRACE_UPROBE_MULTI
+    if point.offsets and not multi:
         return _one_by_one(program, point, _uprobe)
+    if multi and not point.offsets:
+        point = point.replace(
+            offsets=(point.offset,),
+            ref_ctr_offsets=(point.ref_ctr_offset,) if point.ref_ctr_offset else (),
+            cookies=(point.cookie,) if point.cookie else (),
+        )
     if point.offsets:
         fd = syscalls.link_uprobe_multi(
             program.fd, path=point.target, offsets=point.offsets, ref_ctr_offsets=point.ref_ctr_offsets,

@@ -234,9 +234,7 @@ def load_program(
     if btf.fd and linked.func_infos:
         func_info = b"".join(pack("<II", start, id) for start, id in linked.func_infos)
         line_info = btf.line_info(linked)
-    attach_type = spec.attach_type
-    if spec.type == KPROBE and attach_type in MULTI and not _has_multi(MULTI[attach_type]):
-        attach_type = 0  # attached one by one
+    attach_type = _attach_type(obj, spec)
     version = obj.version
     if spec.type == 2 and not version and syscalls.kernel_version() < (5, 0, 0):
         version = kernel_version_code()
@@ -267,6 +265,26 @@ def load_program(
             raise lacks_member(obj, spec, log, error)
         raise error
     return Program(fd, spec.name, spec.type, attach_type, spec.section), log
+
+
+def _attach_type(obj: Object, spec: ProgramSpec) -> int:
+    """How the kernel is told that the program will be attached."""
+    kind = spec.attach_type
+    if spec.type != KPROBE:
+        return kind
+    if kind in MULTI:
+        return kind if _has_multi(MULTI[kind]) else 0  # 0: attached one by one
+    if not kind and _user_only(obj, spec) and not syscalls.has_capability("CAP_SYS_ADMIN"):
+        # perf's uprobes take CAP_SYS_ADMIN (perf_uprobe_event_init), multi links what loading takes.
+        from ._features import probe_feature
+
+        return syscalls.TRACE_UPROBE_MULTI if probe_feature("uprobe_multi").supported else 0
+    return kind
+
+
+def _user_only(obj: Object, spec: ProgramSpec) -> bool:
+    providers = {point.provider for point in obj.attach_points if point.program == spec.name}
+    return bool(providers) and providers <= {"uprobe", "uretprobe", "usdt"}
 
 
 def _has_multi(feature: str) -> bool:
