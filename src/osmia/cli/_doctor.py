@@ -50,16 +50,22 @@ INFO = (
     ),
 )
 MARKS = {"ok": " ok ", "warn": "warn", "fail": "FAIL"}
+# Commands that grant a capability: in a text one at the end grants all that are missing.
+GRANT = "sudo capsh "
 # What the main job, a script on a tracepoint, needs of the probe types.
 MAIN = ("begin", "tracepoint")
 # Kernel options without which a feature is not there, whatever the version.
 OPTIONS_OF = {
-    "fentry": "CONFIG_FUNCTION_TRACER=y, CONFIG_DYNAMIC_FTRACE=y", "kprobe_pmu": "CONFIG_KPROBE_EVENTS=y",
-    "kprobe_multi": "CONFIG_FPROBE=y", "kprobe_session": "CONFIG_FPROBE=y", "uprobe_pmu": "CONFIG_UPROBE_EVENTS=y",
-    "lsm_attach": "CONFIG_BPF_LSM=y, and bpf in lsm= at boot", "program_lsm": "CONFIG_BPF_LSM=y",
-    "hardware_events": "a PMU; virtual machines often have none", "program_lirc_mode2": "CONFIG_BPF_LIRC_MODE2=y",
-    "tracefs": "CONFIG_TRACING=y", "kernel_btf": "CONFIG_DEBUG_INFO_BTF=y", "tcx": "CONFIG_NET_CLS_ACT=y",
-    "breakpoints": "CONFIG_HAVE_HW_BREAKPOINT, and free debug registers", "program_ext": "a program to replace",
+    "fentry": ("CONFIG_FUNCTION_TRACER", "CONFIG_DYNAMIC_FTRACE"), "kprobe_pmu": ("CONFIG_KPROBE_EVENTS",),
+    "kprobe_multi": ("CONFIG_FPROBE",), "kprobe_session": ("CONFIG_FPROBE",), "uprobe_pmu": ("CONFIG_UPROBE_EVENTS",),
+    "lsm_attach": ("CONFIG_BPF_LSM", "CONFIG_FUNCTION_TRACER"), "program_lsm": ("CONFIG_BPF_LSM",),
+    "program_lirc_mode2": ("CONFIG_BPF_LIRC_MODE2",), "tracefs": ("CONFIG_TRACING",), "tcx": ("CONFIG_NET_CLS_ACT",),
+    "kernel_btf": ("CONFIG_DEBUG_INFO_BTF",), "breakpoints": ("CONFIG_HAVE_HW_BREAKPOINT",),
+}  # fmt: skip
+# What else may lack.
+MORE_OF = {
+    "lsm_attach": "bpf in lsm= at boot", "breakpoints": "free debug registers",
+    "hardware_events": "a PMU; virtual machines often have none",
 }  # fmt: skip
 
 
@@ -106,13 +112,13 @@ def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial],
     for check in checks:
         lines.append(f"[{MARKS[check.state]}] {check.name}: {check.value}".rstrip())
         if check.state != "ok":
-            lines += [f"       {text}" for text in (check.meaning, _to_do(check.fix)) if text]
+            lines += [f"       {text}" for text in (check.meaning, _to_do(check.fix)) if text and GRANT not in text]
     lines += ["", "probe types, each attached once:"]
     lines += _wrapped([t.name for t in trials if t.works])
     for problem in dict.fromkeys(t.problem for t in trials if not t.works):
         same = [t for t in trials if t.problem == problem]
         lines.append(f"  not {', '.join(t.name for t in same)}: {problem}")
-        lines += [f"      {_to_do(same[0].fix)}"] if same[0].fix else []
+        lines += [f"      {_to_do(same[0].fix)}"] if same[0].fix and GRANT not in same[0].fix else []
     kinds: dict[str, list[Answer]] = {}
     for answer in found.features:
         kinds.setdefault(answer.feature.kind, []).append(answer)
@@ -129,6 +135,10 @@ def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial],
         for why in dict.fromkeys(map(reason, unclear)):
             alike = [a.feature.name for a in unclear if reason(a) == why]
             lines += [f"  could not tell ({why}):", *_wrapped(alike, "    ")]
+    if missing := [c.name for c in checks if c.name.startswith("CAP_") and GRANT in c.fix]:
+        from ..syscalls import grant_command
+
+        lines += ["", "A shell with all capabilities that are missing:", f"  {grant_command(*missing)}"]
     lines += ["", "Scripts on tracepoints work here." if works else "Scripts on tracepoints do not work here."]
     return "\n".join(lines) + "\n"
 
@@ -139,17 +149,45 @@ def _to_do(fix: str) -> str:
 
 
 def reason(answer: Answer) -> str:
-    """Why a feature is not supported, or cannot be told."""
-    from ..syscalls import effective_capabilities, kernel_version
+    """Why a feature is not supported, or cannot be told: what was found out, and no more."""
+    from ..kernel import capabilities_for
+    from ..syscalls import effective_capabilities, kernel_version, stands_for
 
     feature = answer.feature
+    refused = "the kernel refuses it (EPERM), and does not say why" if answer.denied == 1 else ""
+    refused = refused or ("the kernel refuses it (EACCES), and does not say why" if answer.denied else "")
     if answer.supported is None:
-        missing = [c for c in ("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN") if c not in effective_capabilities()]
-        return f"asking takes {', '.join(missing)}" if missing else "the kernel's answer is not clear"
+        held = effective_capabilities()
+        missing = [c for c in capabilities_for(feature) if not stands_for(c, held)]
+        return f"asking takes {', '.join(missing)}" if missing else refused or "the kernel's answer is not clear"
     since = tuple(map(int, feature.since.split(".")))
     if kernel_version()[: len(since)] < since:
         return f"it is in Linux {feature.since} and newer"
-    return f"it needs {OPTIONS_OF.get(feature.name, 'another configuration of this kernel')} (Linux {feature.since})"
+    return _not_there(feature.name, refused)
+
+
+def _not_there(name: str, refused: str) -> str:
+    """Why this kernel, which is new enough, does not do it."""
+    from ..kernel import lacking_options
+
+    options = OPTIONS_OF.get(name, ())
+    lacking = lacking_options(options)
+    if lacking:
+        return f"this kernel was built without {', '.join(lacking)}"
+    more = MORE_OF.get(name, "")
+    if lacking is None:
+        needs = " and ".join([*(f"{option}=y" for option in options), *([more] if more else [])])
+        needs = needs or "another configuration of this kernel"
+        hidden = "this kernel's configuration is not to be read"
+        return f"{refused}; it needs {needs}, and {hidden}" if refused else f"it needs {needs} ({hidden})"
+    built = f"this kernel was built with {', '.join(options)}" if options else ""
+    if refused:
+        parts = [refused, built, f"it also needs {more}" if more else ""]
+    elif more:
+        parts = [f"it needs {more}", built]
+    else:
+        parts = ["the kernel does not offer it", built]
+    return "; ".join(part for part in parts if part)
 
 
 def _wrapped(names: list[str], indent: str = "  ") -> list[str]:

@@ -31,11 +31,20 @@ def type_features() -> tuple[Listing, dict[str, list[str]]]:
 
 def features_text() -> str:
     """A line a type, in the wording of `bpftool feature probe`; then the helpers."""
-    words = {True: "is available", False: "is NOT available", None: "cannot be asked for without privileges"}
+    from ..kernel import probe_feature
+    from ._doctor import reason
+
     types, helpers = type_features()
     lines = []
     for kind, rows in types.items():
-        lines += [f"eBPF {kind} {name} {words[supported]}" for name, supported in rows.items()] + [""]
+        for name, supported in rows.items():
+            words = "is available" if supported else "is NOT available"
+            if supported is None:
+                why = reason(probe_feature(f"{kind.partition('_')[0]}_{name}"))
+                lacks = why.startswith("asking takes ")
+                words = "cannot be asked for without privileges" if lacks else f"could not be told: {why}"
+            lines.append(f"eBPF {kind} {name} {words}")
+        lines.append("")
     for name, known in helpers.items():
         lines.append(f"eBPF helpers supported for program type {name}:")
         lines += [f"\t- {helper}" for helper in known] or ["\tnone that could be asked for"]

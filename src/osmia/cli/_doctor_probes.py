@@ -15,6 +15,9 @@ _KPROBE, _TRACEPOINT, _PERF_EVENT, _RAW_TRACEPOINT, _TRACING = 2, 5, 7, 17, 26
 _FENTRY, _FEXIT, _ITER = 24, 25, 28
 
 
+DIRECT = ("begin", "end", "self")  # run by us, attached to nothing
+
+
 class Trial(Data):
     """`problem` says why probes of type `name` do not work, `fix` what helps; both are empty when they work."""
 
@@ -47,6 +50,8 @@ def _ways() -> list[Way]:
     place = AttachPoint("", "", target=path, offset=offset, pid=os.getpid())  # in this process alone: nobody is slowed
     return [
         Way("begin", _RAW_TRACEPOINT, AttachPoint("", "")),
+        Way("end", _RAW_TRACEPOINT, AttachPoint("", "")),
+        Way("self", _RAW_TRACEPOINT, AttachPoint("", "")),
         Way("tracepoint", _TRACEPOINT, _tracepoint()),
         Way("rawtracepoint", _RAW_TRACEPOINT, AttachPoint("", "", function="sched_process_exec")),
         Way("interval", _PERF_EVENT, timer),
@@ -56,6 +61,7 @@ def _ways() -> list[Way]:
         Way("watchpoint", _PERF_EVENT, AttachPoint("", "", address=0x1000, length=8, mode="w")),
         Way("uprobe", _KPROBE, place),
         Way("uretprobe", _KPROBE, place),
+        Way("usdt", _KPROBE, place),  # to the kernel, a place in a file like any other
         Way("kprobe", _KPROBE, AttachPoint("", "", function=function)),
         Way("kretprobe", _KPROBE, AttachPoint("", "", function=function)),
         Way("fentry", _TRACING, AttachPoint("", "", function=function), _FENTRY, function),
@@ -106,7 +112,7 @@ def _try(way: Way, opened: list[LoadedObject]) -> Trial:
         loaded = KernelTarget().load(Object(programs=(spec,), maps=(), attach_points=(point,)))
         opened.append(loaded)
         loaded.attach(point)
-        if way.name == "begin":
+        if way.name in DIRECT:
             loaded.programs["try"].run_once()
     except OsmiaError as error:
         cause = error.message.partition(": ")[2] or error.message

@@ -12,8 +12,9 @@ from ._target import KernelTarget, LoadedObject
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._exec_log import ExecLog
-    from ._features import FEATURES, Answer, Feature, helper_support, probe_feature
+    from ._features import FEATURES, Answer, Feature, capabilities_for, helper_support, probe_feature
     from ._ids import LinkInfo, MapInfo, list_links, list_maps, list_programs
+    from ._kconfig import lacking_options
     from ._perf_buffer import PerfReader
     from ._report import Check, Report, report
     from ._ring import Batch, RingReader
@@ -24,7 +25,9 @@ _LAZY = {
     "FEATURES": "_features",
     "Answer": "_features",
     "Feature": "_features",
+    "capabilities_for": "_features",
     "helper_support": "_features",
+    "lacking_options": "_kconfig",
     "probe_feature": "_features",
     "LinkInfo": "_ids",
     "MapInfo": "_ids",
@@ -57,9 +60,11 @@ __all__ = [
     "ProgramInfo",
     "Report",
     "RingReader",
+    "capabilities_for",
     "close_links",
     "enable_stats",
     "helper_support",
+    "lacking_options",
     "list_links",
     "list_maps",
     "list_programs",

@@ -57,8 +57,14 @@ def _loads(type: int, insns: bytes = _RETURN_0, *, attach_type: int = 0, btf_id:
     return _refused(fd)
 
 
+last_denial = 0  # errno, since `probe_feature` set it to 0
+
+
 def _refused(errno: int) -> bool | None:
     """A denial says nothing about the feature, unless we hold all that can be held: then nothing makes it work."""
+    global last_denial
+    if errno in _DENIED:
+        last_denial = -errno
     if errno in _DENIED and not all(map(syscalls.has_capability, ("CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"))):
         return None
     return False
@@ -72,7 +78,8 @@ def program_type(type: int) -> bool | None:
         return True
     if log or fd == -524:
         return True
-    return _refused(fd) if fd in (-22, *_DENIED) else None
+    # Types that the kernel lacks are EINVAL. A denial is none: it may be for this program alone.
+    return None if _refused(fd) is None or fd != -22 else False
 
 
 def helper(type: int, id: int) -> bool | None:

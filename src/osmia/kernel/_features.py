@@ -23,10 +23,14 @@ class Feature(Data):
 
 
 class Answer(Data):
-    """`supported` is None where it could not be told (no privilege, or the kernel answered something else)."""
+    """`supported` is None where it could not be told (no privilege, or the kernel answered something else).
+
+    `denied` is 1 or 13 where the kernel's answer was EPERM or EACCES, else 0.
+    """
 
     feature: Feature
     supported: bool | None
+    denied: int = 0
 
     @property
     def text(self) -> str:
@@ -191,7 +195,7 @@ def _helper(type: int, id: int) -> Callable[[], bool | None]:
 
 
 FEATURES: dict[str, Feature] = _all()
-_known: dict[str, bool] = {}
+_known: dict[str, Answer] = {}
 _known_helpers: dict[tuple[int, int], bool] = {}
 
 
@@ -204,11 +208,37 @@ def probe_feature(name: str) -> Answer:
         near = get_close_matches(name, FEATURES, 1)
         raise UsageError(f"probe feature {name!r}: no such feature", hint=f"did you mean {near[0]}?" if near else "")
     if name in _known:
-        return Answer(row, _known[name])
-    supported = row.probe()
-    if supported is not None:
-        _known[name] = supported
-    return Answer(row, supported)
+        return _known[name]
+    probe.last_denial = 0
+    answer = Answer(row, row.probe(), probe.last_denial)
+    if answer.supported is not None:
+        _known[name] = answer
+    return answer
+
+
+# Maps of network devices and sockets take CAP_NET_ADMIN beside CAP_BPF (map_create() of kernel/bpf/syscall.c).
+_NET_MAPS = (14, 15, 17, 18, 25)
+
+
+def capabilities_for(feature: Feature) -> tuple[str, ...]:
+    """What asking the kernel for it takes."""
+    from ._verifier_log import program_capabilities
+
+    own = {
+        "tracefs": ("CAP_DAC_READ_SEARCH",), "run_stats": ("CAP_SYS_ADMIN",), "tcx": ("CAP_BPF", "CAP_NET_ADMIN"),
+        "xdp_link": ("CAP_BPF", "CAP_NET_ADMIN"), "software_events": ("CAP_PERFMON",),
+        "hardware_events": ("CAP_PERFMON",), "breakpoints": ("CAP_PERFMON",),
+    }  # fmt: skip
+    if feature.name in own:
+        return own[feature.name]
+    name = feature.name.partition("_")[2]
+    if feature.kind == "program":
+        return program_capabilities(next(n for n, row in PROGRAM_TYPES.items() if row[0] == name))
+    if feature.kind == "map":
+        return ("CAP_BPF", *(("CAP_NET_ADMIN",) if any(MAP_TYPES[n][0] == name for n in _NET_MAPS) else ()))
+    if feature.kind == "system" and feature.name != "test_run_raw_tp":
+        return ("CAP_BPF",)
+    return ("CAP_BPF", "CAP_PERFMON")
 
 
 def helper_support(program_type: int, helper: int) -> bool | None:

@@ -24,12 +24,21 @@ def read_config() -> dict[str, str]:
         except OSError:
             continue
         if path.endswith(".gz"):
-            from zlib import decompress
+            import zlib
 
-            data = decompress(data, 31)
+            try:
+                data = zlib.decompress(data, 31)
+            except zlib.error:
+                continue  # empty or cut off: as good as none
         pairs = (line.partition("=") for line in data.decode(errors="replace").splitlines() if line[:7] == "CONFIG_")
         return {name: value for name, _, value in pairs}
     return {}
+
+
+def lacking_options(options: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Those of the CONFIG_ options that this kernel was built without; None where that is not to be found out."""
+    config = read_config()
+    return tuple(name for name in options if config.get(name) not in ("y", "m")) if config else None
 
 
 def kconfig_contents(obj: Object, spec: MapSpec) -> bytes:

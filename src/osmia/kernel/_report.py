@@ -38,8 +38,8 @@ _CAPABILITIES: dict[str, tuple[str, Callable[[], bool]]] = {
     "CAP_BPF": ("loading programs, creating maps", lambda: True),
     "CAP_PERFMON": ("reading kernel memory; perf events", lambda: True),
     "CAP_NET_ADMIN": ("XDP, tc and cgroup programs", lambda: True),
-    "CAP_SYS_ADMIN": ("uprobes, listing what others loaded, run statistics, mounting tracefs", lambda: True),
-    "CAP_SYS_PTRACE": ("symbols of other users' processes", lambda: True),
+    "CAP_SYS_ADMIN": ("listing what others loaded, run statistics, mounting tracefs", lambda: True),
+    "CAP_SYS_PTRACE": ("symbols of other users' processes", lambda: not _maps_readable()),
     "CAP_SYSLOG": ("kernel addresses as names", lambda: not _addresses_shown(False)),
     "CAP_DAC_READ_SEARCH": ("reading tracefs, which is root's", lambda: not _tracefs_readable()),
     "CAP_SYS_RESOURCE": ("maps beyond the memory limit", lambda: syscalls.kernel_version() < (5, 11, 0)),
@@ -52,6 +52,19 @@ def _addresses_shown(privileged: bool) -> bool:
     if restrict == 0 and paranoid is not None and paranoid <= 1:
         return True
     return privileged and restrict in (0, 1)
+
+
+def _maps_readable() -> bool:
+    """Whether what processes of other users map can be read: since 6.15 CAP_PERFMON does (may_access_mm)."""
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid != os.geteuid():
+                with open(f"/proc/{name}/maps", "rb") as file:
+                    if file.read(1):  # threads of the kernel map nothing
+                        return True
+        except OSError:
+            continue  # it ended meanwhile, or is closed to us
+    return False
 
 
 def _tracefs_readable() -> bool:
@@ -117,6 +130,8 @@ def _capabilities() -> list[Check]:
             checks.append(Check(name, "ok", "missing, but not needed here"))
         else:
             state = "fail" if name in ("CAP_BPF", "CAP_PERFMON") else "warn"
+            if name == "CAP_SYS_ADMIN" and syscalls.kernel_version() < (6, 6, 0):
+                use = f"uprobes, {use}"  # multi links do without
             checks.append(Check(name, state, "missing", f"without it: no {use}", syscalls.grant_command(name)))
     return checks
 
@@ -149,7 +164,13 @@ def _lockdown() -> Check:
     if mode == "confidentiality":
         meaning = "programs may not read kernel memory: it comes from secure boot, or lockdown= at boot"
         return Check("lockdown", "fail", mode, meaning, "boot with lockdown=integrity")
-    return Check("lockdown", "ok", mode or "none")
+    if not mode:
+        return Check(
+            "lockdown", "warn", "could not tell: securityfs is not mounted",
+            "in mode confidentiality programs could not read kernel memory",
+            "sudo mount -t securityfs none /sys/kernel/security",
+        )  # fmt: skip
+    return Check("lockdown", "ok", mode)
 
 
 def _jit() -> Check:

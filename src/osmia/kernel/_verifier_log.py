@@ -57,11 +57,18 @@ def place(log: str, linked: LinkedProgram | None) -> tuple[str, int, str]:
     return "", 0, ""
 
 
-# enum bpf_prog_type: what needs CAP_NET_ADMIN, and what needs CAP_PERFMON, beside CAP_BPF (is_net_admin_prog_type)
-_NET = (1, 3, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 21, 22, 23, 25, 30, 32)
-_PERF = (2, 5, 7, 17, 24, 26, 28, 29)
+# enum bpf_prog_type: what takes CAP_NET_ADMIN, and what takes CAP_PERFMON, beside CAP_BPF (is_net_admin_prog_type and
+# is_perfmon_prog_type of kernel/bpf/syscall.c)
+_NET = (3, 4, 6, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 22, 23, 25, 28, 32)
+_PERF = (2, 5, 7, 17, 24, 26, 27, 28, 29)
 _FUNCTION = (24, 25, 26, 27)  # BPF_TRACE_FENTRY, _FEXIT, BPF_MODIFY_RETURN, BPF_LSM_MAC
 _TRACING = ("CAP_BPF", "CAP_PERFMON")
+
+
+def program_capabilities(type: int) -> tuple[str, ...]:
+    """What loading a program of this type takes, CAP_BPF first."""
+    more = [name for name, types in (("CAP_PERFMON", _PERF), ("CAP_NET_ADMIN", _NET)) if type in types]
+    return ("CAP_BPF", *more)
 
 
 def load_error(spec: ProgramSpec, linked: LinkedProgram | None, errno: int, log: str) -> KernelError | NotSupported:
@@ -90,18 +97,12 @@ def load_error(spec: ProgramSpec, linked: LinkedProgram | None, errno: int, log:
 def _not_the_verifier(spec: ProgramSpec, errno: int) -> KernelError | NotSupported:
     operation = "bpf(BPF_PROG_LOAD)"
     if errno in (1, 13):
-        missing = "CAP_BPF"
         if spec.type in (26, 29) and spec.attach_type in _FUNCTION and all(map(syscalls.has_capability, _TRACING)):
-            # What is asked for is held, so it is not that: kernels without function tracing say EPERM here.
-            return NotSupported(
-                f"load {spec.name}: this kernel does not let programs attach to its functions",
-                feature="lsm" if spec.type == 29 else "fentry",
-                since="5.7" if spec.type == 29 else "5.5",
-                hint="it was built without CONFIG_FUNCTION_TRACER or CONFIG_DYNAMIC_FTRACE; use a tracepoint or uprobe",
-            )
-        if syscalls.has_capability("CAP_BPF"):
-            missing = "CAP_NET_ADMIN" if spec.type in _NET else "CAP_PERFMON"
-        return syscalls.explain(operation, errno, spec.name, missing)
+            return _functions_refused(spec, errno)
+        held = syscalls.effective_capabilities()
+        needed = program_capabilities(spec.type)
+        missing = (name for name in needed if not syscalls.stands_for(name, held))
+        return syscalls.explain(operation, errno, spec.name, next(missing, needed[-1]))
     if errno in (22, 95, 524):
         from ._features import program_type_support
 
@@ -113,3 +114,27 @@ def _not_the_verifier(spec: ProgramSpec, errno: int) -> KernelError | NotSupport
                 since=lacking[1],
             )
     return syscalls.explain(operation, errno, spec.name)
+
+
+def _functions_refused(spec: ProgramSpec, errno: int) -> NotSupported:
+    """A program for a function of the kernel, denied although the capabilities are held; the kernel logs nothing."""
+    from ._kconfig import lacking_options
+
+    options = ("CONFIG_FUNCTION_TRACER", "CONFIG_DYNAMIC_FTRACE", *(("CONFIG_BPF_LSM",) if spec.type == 29 else ()))
+    lacking = lacking_options(options)
+    instead = "use a tracepoint or uprobe"
+    if lacking:
+        cause, hint = f"this kernel was built without {', '.join(lacking)}", instead
+    else:
+        cause = f"the kernel refused it ({'EPERM' if errno == 1 else 'EACCES'}), and does not say why"
+        what = ", ".join(options)
+        looked = (
+            f"it was built with {what}" if lacking == () else f"without {what} it cannot; its configuration is hidden"
+        )
+        hint = f"{looked}; {syscalls.suspects()}; or {instead}"
+    return NotSupported(
+        f"load {spec.name}: {cause}",
+        feature="lsm" if spec.type == 29 else "fentry",
+        since="5.7" if spec.type == 29 else "5.5",
+        hint=hint,
+    )

@@ -91,7 +91,7 @@ from ._perf import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._caps import CAPABILITIES, capability_names, effective_capabilities, has_capability, lockdown, sysctl
-    from ._explain import explain, grant_command, needed_capability
+    from ._explain import explain, grant_command, needed_capability, stands_for, suspects
     from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, raise_open_files, tracefs
     from ._process import end_with_parent, pidfd_open, process_read, setns, unshare
     from ._sort import sort_records
@@ -119,6 +119,8 @@ _LAZY = {
     "explain": "_explain",
     "grant_command": "_explain",
     "needed_capability": "_explain",
+    "stands_for": "_explain",
+    "suspects": "_explain",
 }
 
 __all__ = [
@@ -212,6 +214,8 @@ __all__ = [
     "raw_tracepoint_open",
     "setns",
     "sort_records",
+    "stands_for",
+    "suspects",
     "sysctl",
     "task_fd_query",
     "token_create",

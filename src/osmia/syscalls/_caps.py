@@ -47,9 +47,16 @@ def sysctl(name: str) -> int | None:
 
 
 def lockdown() -> str:
-    """Lockdown mode in force ("none", "integrity", "confidentiality"), or "" where it cannot be told."""
+    """Lockdown mode in force ("none", "integrity", "confidentiality"), or "" where it cannot be told.
+
+    The file is in securityfs. Where that is mounted and has no such file, the kernel was built without lockdown.
+    """
+    import os
+
     try:
         with open("/sys/kernel/security/lockdown") as file:
             return file.read().partition("[")[2].partition("]")[0]
+    except FileNotFoundError:
+        return "none" if os.path.exists("/sys/kernel/security/lsm") else ""
     except OSError:
         return ""

@@ -139,11 +139,13 @@ def closed_by_mode(path: str, *, write: bool = False) -> str:
     return ""
 
 
-def suspects(held: frozenset[str]) -> str:
+def suspects(held: frozenset[str] | None = None) -> str:
     """What may have refused a call whose capability is held, likeliest first, each with how to look.
 
     What can be ruled out from here is left out: seccomp by /proc/self/status, lockdown by securityfs.
     """
+    if held is None:
+        held = effective_capabilities()
     found = []
     if seccomp() != 0:
         found.append("a seccomp filter, as of a container or a service (grep Seccomp /proc/self/status: 2)")

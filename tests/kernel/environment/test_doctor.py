@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 from typing import Any
 
 import pytest
 from _environment import CAPABILITIES, Place
+
+from osmia.kernel._kconfig import read_config
 
 LOCKDOWN = "/sys/kernel/security/lockdown"
 
@@ -126,5 +130,85 @@ def test_privileges_do_not_change_what_the_kernel_lacks(place: Place, how: dict[
 
 def test_what_cannot_be_told_takes_a_line_and_not_a_hundred(place: Place) -> None:
     text = place.run("doctor", keep=[], uid=65534).stdout
-    assert 1 < text.count("could not tell") < 10
+    assert 1 < text.count("could not tell") < 20
     assert "map_task_storage" in text
+
+
+def test_lockdown_that_cannot_be_looked_up(place: Place) -> None:
+    """Without securityfs nobody knows; with it, and without the file, the kernel has no lockdown."""
+    _, checks = told(place, cover=["/sys/kernel/security"])
+    assert checks["lockdown"]["value"].startswith("could not tell") and checks["lockdown"]["state"] == "warn"
+    assert checks["lockdown"]["fix"] == "sudo mount -t securityfs none /sys/kernel/security"
+    _, checks = told(place, cover=["/sys/kernel/security"], files=[["/sys/kernel/security/lsm", "capability,bpf"]])
+    assert (checks["lockdown"]["value"], checks["lockdown"]["state"]) == ("none", "ok")
+
+
+def test_options_that_the_kernel_has_are_not_said_to_lack(place: Place) -> None:
+    """Whatever is not supported is put down to options that this kernel's configuration does not have."""
+    config = read_config()
+    if not config:
+        pytest.skip("this kernel's configuration is not to be found")
+    whole, _ = told(place)
+    for name, feature in whole["features"].items():
+        _, said, without = feature["reason"].partition("built without ")
+        assert not said or all(config.get(option) not in ("y", "m") for option in without.split(", ")), name
+    done = place.trace("fentry:vfs_read { @ = count(); }")
+    if done.returncode and config.get("CONFIG_DYNAMIC_FTRACE") == config.get("CONFIG_FUNCTION_TRACER") == "y":
+        assert "the kernel refused it (EPERM), and does not say why" in done.stderr
+        assert "it was built with CONFIG_FUNCTION_TRACER, CONFIG_DYNAMIC_FTRACE; it may be " in done.stderr
+
+
+def test_a_configuration_that_is_hidden(place: Place) -> None:
+    whole, _ = told(place, bind=[["/dev/null", "/proc/config.gz"]], drop=["CAP_SYS_RESOURCE"])
+    reasons = [f["reason"] for f in whole["features"].values() if "CONFIG_" in f["reason"]]
+    assert reasons and all("configuration is not to be read" in text for text in reasons)
+
+
+def test_what_is_refused_is_not_called_missing(place: Place) -> None:
+    """A denial says nothing about types of programs: `ext` was not tried with a program to replace."""
+    features = told(place)[0]["features"]
+    for name in ("program_ext", "program_lsm"):
+        assert features[name]["supported"] is not False, features[name]
+
+
+@pytest.mark.parametrize(
+    "held", [[], ["CAP_BPF"], ["CAP_PERFMON"], ["CAP_BPF", "CAP_PERFMON"], ["CAP_BPF", "CAP_NET_ADMIN"]]
+)
+def test_what_asking_takes_is_what_it_takes(place: Place, held: list[str]) -> None:
+    """With just the capabilities that a reason names, there is an answer, or it says that the kernel refuses."""
+    missing: dict[str, list[str]] = {}
+    for name, feature in told(place, keep=held, uid=65534)[0]["features"].items():
+        if feature["reason"].startswith("asking takes "):
+            missing.setdefault(feature["reason"].removeprefix("asking takes "), []).append(name)
+    for capabilities, names in missing.items():
+        features = told(place, keep=[*held, *capabilities.split(", ")], uid=65534)[0]["features"]
+        unclear = {n: features[n]["reason"] for n in names if features[n]["supported"] is None}
+        assert all("refuses it" in why for why in unclear.values()), (capabilities, unclear)
+
+
+def test_one_command_grants_all_that_is_missing(place: Place) -> None:
+    text = place.run("doctor", keep=["CAP_BPF"], uid=65534).stdout
+    (command,) = [line for line in text.splitlines() if "sudo capsh " in line]
+    granted = command.partition("--inh=")[2].partition(" ")[0].upper().split(",")
+    missing = {name for name in CAPABILITIES if f"[warn] {name}: missing" in text or f"[FAIL] {name}: missing" in text}
+    assert missing and missing | {"CAP_BPF"} == set(granted)
+
+
+def test_probe_types_that_scripts_have(place: Place) -> None:
+    whole, _ = told(place)
+    assert {"end", "self", "usdt"} < set(whole["probes"])
+
+
+def test_ptrace_is_not_asked_for_where_it_is_not_needed(place: Place) -> None:
+    """Since 6.15 CAP_PERFMON reads what processes of others map."""
+    held = ["CAP_BPF", "CAP_PERFMON"]
+    _, checks = told(place, keep=held, uid=65534)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            reader = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=+perfmon", "--ambient-caps=+perfmon"]
+            if not shutil.which("setpriv"):
+                pytest.skip("needs setpriv (util-linux)")
+            open_to_us = not subprocess.run([*reader, "cat", f"/proc/{other.pid}/maps"], capture_output=True).returncode
+        finally:
+            other.kill()
+    assert (checks["CAP_SYS_PTRACE"]["value"] == "missing, but not needed here") == open_to_us
