@@ -419,7 +419,7 @@ class VmTarget:
         try:
             for spec in specs:
                 checked = bool(self.checked)
-                _verify(loaded.object, spec, self.oversight, refuse=not checked)
+                _verify(loaded.object, spec, self.oversight, refuse=not checked, cache=cache)
                 code = Code.from_spec(loaded.object, spec, loaded.machine, loaded.maps)
                 loaded.programs[spec.name] = VmProgram(
                     loaded, spec, code, engine=self.engine, checked=checked or self.engine == "interpreter",
@@ -466,16 +466,23 @@ def _unsupported(point: AttachPoint, why: str) -> NotSupported:
     )
 
 
-def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: bool) -> None:
+def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: bool, cache: Cache | None = None) -> None:
     """VerifierError when the newest kernel's verifier would refuse the program, or the policy does. Without `refuse`,
-    programs are verified for the policy and the log alone."""
+    programs are verified for the policy and the log alone. What was accepted once is in the cache."""
     if not refuse and not oversight.is_on:
         return
+    key = b""
+    if cache is not None and not oversight.is_on:
+        key = _verdict_key(obj, spec)
+        if cache.get_value(key) == (True,):
+            return
     from ..verifier import from_spec, verify
 
     program = from_spec(obj, spec)
     verdict = verify(program)
     oversight.judge(spec, program, verdict, unverified=not refuse)
+    if verdict.accepted and key and cache is not None:
+        cache.put_value(key, (True,))
     if verdict.accepted or not refuse:
         return
     found = verdict.explanation
@@ -489,6 +496,15 @@ def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: boo
         source_line=found.place.source if found else "",
         hint=found.remedy if found else "",
     )
+
+
+def _verdict_key(obj: Object, spec: ProgramSpec) -> bytes:
+    """All that a verdict depends on; of data sections, contents that cannot change."""
+    from .._version import __version__
+    from ..objects import cache_key, pack
+
+    maps = tuple(m if m.frozen or m.contents is None else m.replace(contents=None) for m in obj.maps)
+    return cache_key("verified", __version__, pack((spec, obj.subprograms, maps, obj.license, obj.version)), obj.btf)
 
 
 def _fill_references(loaded: LoadedVm) -> None:
