@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..session import Event
     from ..session._target import Target
 
-SIGINT, SIGTERM = 2, 15
+SIGHUP, SIGINT, SIGTERM = 1, 2, 15
 LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
 # Set by bpftrace's test engine: this very line on stdout says that probes are attached.
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
@@ -80,6 +80,8 @@ def _run(obj: Object, options: RunOptions, out: Output) -> int:
     # The session catches these while it runs. What comes after it, while the process ends, must not kill it.
     _signal.signal(SIGINT, _signal.SIG_IGN)
     _signal.signal(SIGTERM, _signal.SIG_IGN)
+    if _signal.getsignal(SIGHUP) != _signal.SIG_IGN:  # ignored, it would be nohup's to the session
+        _signal.signal(SIGHUP, lambda _number, _frame: None)
     sink = make_sink(options, out)
     tape = None
     if options.record:

@@ -49,3 +49,24 @@ class Losses:
 
 def _named(names: tuple[str, ...], counts: list[int]) -> dict[str, int]:
     return {name: count for name, count in zip(names, counts) if count}
+
+
+def hidden_addresses(path: str = "/proc/kallsyms") -> str:
+    """Why kernel addresses find no names here, and what to do; "" where they do."""
+    try:
+        with open(path, "rb") as file:
+            # A few hundred symbols: those of variables of each CPU, which come first, may be at 0 or close to it.
+            shown = any(line[:16].strip(b"0") for line in file.read(16384).splitlines() if line[16:17] == b" ")
+    except OSError:
+        return ""  # resolving them says what is wrong
+    if shown:
+        return ""
+    from ..syscalls import effective_capabilities, grant_command, sysctl
+
+    text = "kernel addresses stay numbers, since /proc/kallsyms hides them: "
+    restrict = sysctl("kernel.kptr_restrict")
+    if "CAP_SYSLOG" not in effective_capabilities():
+        return f"{text}CAP_SYSLOG is missing (run it with sudo, or grant it: {grant_command('CAP_SYSLOG')})"
+    if restrict == 2:
+        return f"{text}kernel.kptr_restrict is 2 (sudo sysctl kernel.kptr_restrict=1)"
+    return f"{text}CAP_SYSLOG is held and kernel.kptr_restrict is {restrict}, so something else does"

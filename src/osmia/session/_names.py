@@ -237,8 +237,15 @@ def build_id_frames(raw: bytes, count: int) -> list[tuple[int, str]]:
 
 def needs_processes(obj: Object) -> bool:
     """Whether some value of the object's events or maps is an address of a process."""
+    return _needs(obj, ("ustack", "usym"))
 
-    kinds = ("ustack", "usym")
+
+def needs_kernel(obj: Object) -> bool:
+    """Whether some value of the object's events or maps is an address of the kernel."""
+    return _needs(obj, ("kstack", "ksym"))
+
+
+def _needs(obj: Object, kinds: tuple[str, ...]) -> bool:
     return any(has_kind(f.type, kinds) for event in obj.events for f in event.fields) or any(
         has_kind(m.key, kinds) or has_kind(m.value, kinds) for m in obj.map_formats
     )

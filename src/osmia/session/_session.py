@@ -12,7 +12,7 @@ from . import _events as ev
 from ._actions import compile_action
 from ._losses import Losses
 from ._maps import Maps, MapView
-from ._names import Names, needs_processes
+from ._names import Names, needs_kernel, needs_processes
 from ._readers import RINGS, Pace, open_reader
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-SIGINT, SIGTERM = 2, 15
+SIGHUP, SIGINT, SIGTERM = 1, 2, 15
 RECORD_ID = Struct("<Q").unpack_from
 # Providers whose programs user space runs itself: nothing is attached.
 DIRECT = ("begin", "end", "self", "test", "bench")
@@ -63,8 +63,9 @@ class Session:
     """Loads and attaches an object, reads its events, and takes everything down again.
 
     `sink` is called with each `Event`, in the order of the ring. `pid` and `cmd` limit probes to a process, or to a
-    command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT and
-    SIGTERM end the trace (main thread only). `warn` takes texts that a person should read. `unsafe` allows `system()`.
+    command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT,
+    SIGTERM and SIGHUP (unless nohup ignores it) end the trace (main thread only). `warn` takes texts that a person
+    should read. `unsafe` allows `system()`.
     `trace_pipe` also reads what programs write with bpf_trace_printk(). With `keep`, maps, losses and names of stacks
     can be read after `close`, as they were then. `tape` records the session, or replays one.
 
@@ -124,6 +125,7 @@ class Session:
         self._losses: Losses | None = None
         self._child: Child | None = None
         self._signals: Signals | None = None
+        self._ending: tuple[int, ...] = ()  # signals that end the trace
         self._signal_programs: dict[int, list[LoadedProgram]] = {}
         self._pidfd, self._stop_pipe = -1, (-1, -1)
         self._deadline = self._next_tick = 0.0
@@ -157,9 +159,10 @@ class Session:
     def _load(self) -> None:
         obj = self.object
         if self._catch:
-            from ._wake import Signals
+            from ._wake import Signals, is_ignored
 
-            self._signals = Signals((SIGINT, SIGTERM, *self._signal_numbers()))
+            self._ending = (SIGINT, SIGTERM) if is_ignored(SIGHUP) else (SIGINT, SIGTERM, SIGHUP)
+            self._signals = Signals((*self._ending, *self._signal_numbers()))
         self._stop_pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.cmd:
             from ._child import Child
@@ -184,6 +187,7 @@ class Session:
 
     def _start(self, loaded: Loaded) -> int:
         self.names.watch()
+        self._warn_of_addresses()
         count = self._attach(loaded)
         if self.duration is not None:
             self._deadline = time.monotonic() + self.duration
@@ -201,6 +205,15 @@ class Session:
             self.names.follow(self._child.pid if self._child else self.pid)
         self._read_iterators()
         return count
+
+    def _warn_of_addresses(self) -> None:
+        if not self.warnings or getattr(self.target, "name", "") != "kernel" or not needs_kernel(self.object):
+            return
+        from ._losses import hidden_addresses
+
+        why = hidden_addresses()
+        if why:
+            self._warn(why)
 
     def _read_iterators(self) -> None:
         """Iterators run when they are read, once, and that is all they do."""
@@ -376,7 +389,7 @@ class Session:
         for number in numbers:
             for program in self._signal_programs.get(number, ()):
                 program.run_once()
-            if number in (SIGINT, SIGTERM):
+            if number in self._ending:
                 self._over = True
 
     def _drain(self) -> int:
@@ -460,9 +473,16 @@ class Session:
             if lost:
                 self.emit(ev.Lost(sum(lost.values()), lost))
 
-    def _report_full_maps(self) -> None:
+    def _report_what_was_full(self) -> None:
         if not self._losses or not self.warnings:
             return
+        lost = sum(self._losses.total().values())
+        if lost:
+            text = (
+                f"{lost} {'event' if lost == 1 else 'events'} did not fit the ring: raise the config perf_rb_pages, "
+                "print less, or count in a map in place of printing"
+            )
+            self.emit(ev.Message("warning", text))
         for name, count in self._losses.maps().items():
             text = (
                 f"Map full; can't update element. {name} lost {count} updates: raise the config max_map_keys, or "
@@ -545,7 +565,7 @@ class Session:
                 self._loaded.programs[point.program].run_once()
         self.drain()
         self._report_losses()
-        self._report_full_maps()
+        self._report_what_was_full()
         self.emit(ev.Ended(self.status))
         if self.setting("print_maps_on_exit", 1):
             for name in sorted(self.maps):

@@ -49,6 +49,11 @@ def _ignore(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told already."""
 
 
+def is_ignored(number: int) -> bool:
+    """Whether this process ignores the signal, as nohup arranges for SIGHUP."""
+    return bool(_signal.getsignal(number) == _signal.SIG_IGN)
+
+
 def signal_number(name: str) -> int:
     """The number of "SIGUSR1"; raises `ValueError` for a name that is none."""
     number = getattr(_signal, name, None)

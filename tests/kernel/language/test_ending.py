@@ -44,7 +44,7 @@ def ended(tracer: subprocess.Popen[str], since: float) -> str:
     return out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals(number: signal.Signals) -> None:
     with tracing("-e", COUNTING) as tracer:
         start = time.monotonic()
@@ -52,6 +52,21 @@ def test_signals(number: signal.Signals) -> None:
         out = ended(tracer, start)
     assert out.startswith("ready\nend\n") and "@begun: 1" in out
     assert tracer.returncode == 0
+
+
+def test_nohup() -> None:
+    """SIGHUP that is ignored when the trace starts does not end it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited
+    try:
+        with tracing("-e", COUNTING) as tracer:
+            tracer.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert tracer.poll() is None
+            start = time.monotonic()
+            tracer.send_signal(signal.SIGINT)
+            assert "@begun: 1" in ended(tracer, start)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_command_ends() -> None:

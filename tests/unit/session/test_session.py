@@ -116,7 +116,8 @@ def test_losses_are_reported_by_probe_and_once():
     events, _ = run(obj, FakeTarget(maps={"loss": FakeMap(lost)}), duration=0.0)
     assert [(e.count, e.by_probe) for e in events if isinstance(e, Lost)] == [(7, {"interval:i": 7})]
     said = [e.text for e in events if isinstance(e, Message)]
-    assert len(said) == 1 and said[0].startswith("Map full") and "@c lost 2" in said[0]
+    assert len(said) == 2 and said[1].startswith("Map full") and "@c lost 2" in said[1]
+    assert said[0].startswith("7 events did not fit the ring: raise the config perf_rb_pages")
 
 
 def test_losses_of_a_per_cpu_array():
