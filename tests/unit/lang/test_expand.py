@@ -287,3 +287,32 @@ def test_assert_is_a_macro_that_scripts_may_replace():
 def test_the_standard_library_needs_no_files():
     compilation = Compilation('import "stdlib"; import "stdlib/test"; begin { print(__always_true()); }')
     assert "Integer 1" in dump(compilation.parse())
+
+
+@pytest.mark.parametrize(
+    ("expression", "args", "message"),
+    [
+        ("$1 + 1", ["5x"], "$1 is '5x', no number"),
+        ("5 + $1", ["5x"], "$1 is '5x', no number"),
+        ("-$1", ["x"], "$1 is 'x', no number"),
+        ("$2 * $1", ["7", "x"], "$2 is 'x', no number"),
+        ("pid + $1", ["x"], "$1 is 'x', no number"),
+        ("$1 << 1", ["36893488147419103232"], "$1 is '36893488147419103232', more than 64 bits hold"),
+        ("$1 + 1", [""], "$1 is '', no number"),
+    ],
+)
+def test_arithmetic_on_parameters_that_are_no_numbers(expression, args, message):
+    with pytest.raises(SourceError) as caught:
+        expanded("begin { print(" + expression + "); }", *args)
+    (found,) = caught.value.diagnostics
+    number = message[:2]
+    assert (found.message, found.hint) == (message, f"str({number}) takes it as text")
+    assert found.col == 15 + expression.index(number)
+
+
+@pytest.mark.parametrize(
+    ("expression", "args"),
+    [("$1 + 1", ["7"]), ("str($1 + 1)", ["5x"]), ('$1 + "y"', ["5x"]), ("$1 + $2", ["a", "b"]), ('$1 == "a"', ["a"])],
+)
+def test_other_uses_of_parameters_stay(expression, args):
+    expanded("begin { print(" + expression + "); }", *args)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from .ast import Span
 
+
+_ARITHMETIC = frozenset(("+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^", "~", "++", "--"))
 # Macros that call each other twice double the tree at every level.
 MAX_EXPANSIONS = 10_000
 MAX_COPIED = 50_000  # nodes of one probe
@@ -511,6 +513,24 @@ class _Expander:
             return ast.String(node.span, text, text.encode("utf-8", "surrogateescape"))
         return ast.Integer(node.span, value, text)
 
+    def operation(self, node: ast.Unary | ast.Binary) -> ast.Expr:
+        """Arithmetic: a parameter that is no number has no place in it (folded, it would drop characters)."""
+        operands = [node.operand] if isinstance(node, ast.Unary) else [node.left, node.right]
+        if node.op in _ARITHMETIC and not (node.op == "+" and all(map(self.is_text, operands))):
+            for x in operands:
+                if isinstance(x, ast.Positional) and self.is_text(x):
+                    text = self.positional[x.index - 1]
+                    why = "more than 64 bits hold" if text.isdecimal() else "no number"
+                    hint = f"str(${x.index}) takes it as text"
+                    self.error(x.span, f"${x.index} is '{text[:60]}', {why}", hint)
+        return self.children(node)
+
+    def is_text(self, node: ast.Expr) -> bool:
+        """Whether it is a literal text, or a parameter that is one."""
+        if isinstance(node, ast.Positional):
+            return 0 < node.index <= len(self.positional) and _integer(self.positional[node.index - 1]) is None
+        return isinstance(node, ast.String)
+
     def positional_text(self, node: ast.Expr | ast.TypeName) -> ast.String | None:
         """What str($1) and str($1 + n) stand for; None for other arguments."""
         skip = 0
@@ -721,4 +741,6 @@ _HANDLERS: dict[type, Callable[[_Expander, Any], ast.Expr]] = {
     ast.TypeInfo: _Expander.sized,
     ast.OffsetOf: _Expander.offset,
     ast.Positional: _Expander.positional_value,
+    ast.Unary: _Expander.operation,
+    ast.Binary: _Expander.operation,
 }
