@@ -8,6 +8,7 @@ from ._precision import mark_precise
 from ._prune import widen_from_entry
 from ._refs import drop_reference
 from ._scalar import Scalar, const
+from ._scalar import sync as settle
 from ._scalar_alu import alu
 from ._scalar_branch import decide, refine
 from ._state import (
@@ -42,7 +43,6 @@ FLIP = {
     op.JSGE: op.JSLE, op.JSGT: op.JSLT, op.JSLE: op.JSGE, op.JSLT: op.JSGT,
 }  # fmt: skip
 U32 = (1 << 32) - 1
-KNOWS_ITSELF = (6, 18)
 # Map types whose values read through a look-up are something else than memory.
 INNER_MAPS = (12, 13)
 XSKMAP, SOCKMAPS = 17, (15, 18)
@@ -85,10 +85,7 @@ def branch(env: Env, insn: Instruction, at: int) -> int:
         src = Reg(SCALAR, const(insn.imm), at)
     kind = opcode & op.OP_MASK
     wide = opcode & op.CLASS_MASK == op.JMP
-    if by_register and insn.src == insn.dst and dst.kind == SCALAR and env.profile.version >= KNOWS_ITSELF:
-        taken = _against_itself(dst.var, kind, wide)
-    else:
-        taken = _outcome(dst, src, kind, wide)
+    taken = _outcome(dst, src, kind, wide)
     if taken is not None:
         if dst.kind == SCALAR:
             mark_precise(env, insn.dst)
@@ -96,16 +93,6 @@ def branch(env: Env, insn: Instruction, at: int) -> int:
             mark_precise(env, insn.src)
         return at + 1 + insn.off if taken else at + 1
     return _both(env, insn, at, dst, src, kind, wide, by_register)
-
-
-def _against_itself(var: Scalar, kind: int, wide: bool) -> bool | None:
-    """A register compared with itself (seen on 6.18.44)."""
-    if kind != op.JSET:
-        return kind in (op.JEQ, op.JGE, op.JLE, op.JSGE, op.JSLE)
-    low, high = (var.smin, var.smax) if wide else (var.s32min, var.s32max)
-    if not (var.mask if wide else var.mask & U32):
-        return low != 0
-    return None if low <= 0 <= high else True
 
 
 def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, wide: bool, by_register: bool) -> int:
@@ -120,19 +107,27 @@ def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, w
     other = env.push(at + 1 + insn.off)
     if dst.kind == SCALAR and src.kind == SCALAR:
         (a, b), (c, d) = refine(kind, dst.var, src.var, wide)
-        same = by_register and insn.src == insn.dst
-        if not same:
-            _learn(other, insn, a, b, by_register)
-            _learn(state, insn, c, d, by_register)
-            for which in (state, other) if linked else ():
-                regs = which.frames[-1].regs
-                if by_register and src.id:
-                    sync(which, regs[insn.src], linked)
-                if dst.id:
-                    sync(which, regs[insn.dst], linked)
+        if by_register and insn.src == insn.dst:  # the kernel narrows the one register from both sides
+            a = b = _common(a, b)
+            c = d = _common(c, d)
+        _learn(other, insn, a, b, by_register)
+        _learn(state, insn, c, d, by_register)
+        for which in (state, other) if linked else ():
+            regs = which.frames[-1].regs
+            if by_register and src.id:
+                sync(which, regs[insn.src], linked)
+            if dst.id:
+                sync(which, regs[insn.dst], linked)
         return at + 1
     _pointers(env, insn, state, other, dst, src, kind, wide, by_register)
     return at + 1
+
+
+def _common(a: Scalar, b: Scalar) -> Scalar:
+    return settle(
+        a.value, a.mask, max(a.smin, b.smin), min(a.smax, b.smax), max(a.umin, b.umin), min(a.umax, b.umax),
+        max(a.s32min, b.s32min), min(a.s32max, b.s32max), max(a.u32min, b.u32min), min(a.u32max, b.u32max),
+    )  # fmt: skip
 
 
 def _learn(state: State, insn: Instruction, a: Scalar, b: Scalar, by_register: bool) -> None:

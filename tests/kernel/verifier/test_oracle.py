@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -57,7 +58,10 @@ def with_fds(code: bytes, fds: list[int]) -> bytes:
 
 def kernel_says(type: str, code: bytes) -> tuple[bool, str]:
     log = syscalls.buffer(1 << 16)
-    fd = syscalls.prog_load(type=PROG_TYPES[type], insns=code, log_level=4, log=log)
+    for _ in range(5):  # a load may also fail for want of memory, or since a signal came
+        fd = syscalls.prog_load(type=PROG_TYPES[type], insns=code, log_level=4, log=log)
+        if fd >= 0 or -fd in (errno.EACCES, errno.EINVAL, errno.E2BIG, errno.EPERM):
+            break
     if fd >= 0:
         os.close(fd)
     words = log.value.decode(errors="replace")
