@@ -130,6 +130,7 @@ def _run(args: Parsed, argv: Sequence[str]) -> int:
     _set_comm("bpftrace", argv)
     options = RunOptions(
         format=args.text("format", "text"),
+        as_bpftrace=True,
         output_file=args.text("output"),
         buffering=args.text("buffering", "line"),
         quiet=args.has("quiet"),

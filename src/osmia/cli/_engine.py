@@ -28,6 +28,7 @@ class RunOptions(Data):
     """What both faces can ask for. `mode` is "", "test" or "bench"; `buffering` none, line or full."""
 
     format: str = "text"
+    as_bpftrace: bool = False  # its JSON to the letter
     output_file: str = ""
     buffering: str = "line"
     quiet: bool = False
@@ -129,7 +130,7 @@ def make_sink(options: RunOptions, out: Output) -> Callable[[Event], None]:
     if options.format in ("json", "ndjson"):
         from ..sinks import JsonSink
 
-        return JsonSink(out.write, quiet=options.quiet)
+        return JsonSink(out.write, quiet=options.quiet, as_bpftrace=options.as_bpftrace)
     if options.format not in ("", "text"):
         raise UsageError(f'Invalid output format "{options.format}"', hint="Valid formats: 'text', 'json'")
     from ..sinks import TextSink

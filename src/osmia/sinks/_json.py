@@ -44,14 +44,19 @@ TABLE = str.maketrans(ESCAPES)
 
 
 class JsonSink:
-    """Writes events to `out`, a function that takes text."""
+    """Writes events to `out`, a function that takes text.
 
-    def __init__(self, out: Callable[[str], object], *, quiet: bool = False) -> None:
+    With `as_bpftrace`, keys lose their blanks, commas in texts of a key look as those between them, and floating-point
+    numbers are null: what bpftrace writes, where different keys can have one name.
+    """
+
+    def __init__(self, out: Callable[[str], object], *, quiet: bool = False, as_bpftrace: bool = False) -> None:
         self._out = out
+        write = _without_floats if as_bpftrace else to_json
         self._quiet = quiet
         self._handlers: dict[type, Callable[[Any], str]] = {
-            Print: lambda e: line("value", to_json(e.value)),
-            MapSnapshot: _map,
+            Print: lambda e: line("value", write(e.value)),
+            MapSnapshot: lambda e: _map(e, key_text if as_bpftrace else key_name, write),
             Time: lambda e: line("time", string(e.text)),
             Join: lambda e: line("join", string(e.text)),
             Cat: lambda e: line("cat", string(e.text)),
@@ -104,12 +109,12 @@ def _lost(event: Lost) -> str:
     return f'{{"type": "lost_events", "count": {event.count}, "data": {data}}}\n'
 
 
-def _map(shot: MapSnapshot) -> str:
+def _map(shot: MapSnapshot, name_of: Callable[[Any], str], write: Callable[[Any], str]) -> str:
     if shot.scalar:
         for _key, value in shot.entries():
-            return line(shot.kind, named(shot.name, to_json(value)))
+            return line(shot.kind, named(shot.name, write(value)))
         return ""
-    rows = [f"{string(key_text(key))}: {to_json(value)}" for key, value in shot.entries()]
+    rows = [f"{string(name_of(key))}: {write(value)}" for key, value in shot.entries()]
     return line(shot.kind, named(shot.name, "{" + ", ".join(rows) + "}")) if rows else ""
 
 
@@ -140,8 +145,28 @@ def _test_result(event: TestResult) -> str:
     return line("test_result", named(event.name, data))
 
 
+def key_name(key: Any) -> str:
+    """A key as the name of a JSON member, which no other key of the map has.
+
+    A tuple's parts are joined by commas; a comma or backslash in a text of it has a backslash before it.
+    """
+    return ",".join([_part(v) for v in key]) if type(key) is tuple else key if type(key) is str else _part(key)
+
+
+def _part(value: Any) -> str:
+    if type(value) is str:
+        return value.replace("\\", "\\\\").replace(",", "\\,")
+    if type(value) is tuple:
+        return "(" + ",".join([_part(v) for v in value]) + ")"
+    if isinstance(value, Record):
+        return "{" + ",".join([f".{n}={_part(v)}" for n, v in zip(value._fields, value)]) + "}"
+    if isinstance(value, Array):
+        return "[" + ",".join([_part(v) for v in value]) + "]"
+    return render(value).replace(" ", "")
+
+
 def key_text(key: Any) -> str:
-    """A key as the name of a JSON member: a tuple without parentheses, and without blanks."""
+    """A key as bpftrace names it: a tuple without parentheses, and without blanks."""
     text = render(key)
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
@@ -190,6 +215,16 @@ def to_json(value: Any) -> str:
 
         return json_points(value)
     return string(str(value))
+
+
+def _without_floats(value: Any) -> str:
+    return to_json(_nulled(value))
+
+
+def _nulled(value: Any) -> Any:
+    if isinstance(value, float):
+        return None
+    return tuple.__new__(type(value), [_nulled(v) for v in value]) if isinstance(value, tuple) else value
 
 
 def _bucket(low: int | None, high: int | None, count: int) -> str:

@@ -78,7 +78,7 @@ def shot(entries, kind="map", scalar=False):
             '{"type": "lost_events", "count": 3, "data": {"events": 3, "probes": {"begin": 3}}}',
         ),
         (shot([(None, 5)], scalar=True), '{"type": "map", "data": {"@m": 5}}'),
-        (shot([(("a b", 2), 5), ("k", 6)]), '{"type": "map", "data": {"@m": {"ab,2": 5, "k": 6}}}'),
+        (shot([(("a b", 2), 5), ("k", 6)]), '{"type": "map", "data": {"@m": {"a b,2": 5, "k": 6}}}'),
         (
             shot([(None, Stats(1, 2, 3))], "stats", True),
             '{"type": "stats", "data": {"@m": {"count": 1, "average": 2, "total": 3}}}',
@@ -116,6 +116,27 @@ def test_every_line_is_json_whatever_the_bytes():
         line = show(Print(text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")))
         line.encode()
         json.loads(line)
+
+
+def test_different_keys_have_different_names():
+    record = record_class("r", ("x", "y"))
+    keys = [("a,b", "c"), ("a", "b,c"), ("a b", "c"), ("ab", "c"), ("a\\", "b"), ("a\\,b", ""), ("a\\\\", "b")]
+    nested = [(("a,b", "c"), 1), (("a", "b,c"), 1), (record(("a,.y=b", "c")), 1), (record(("a", "b,.y=c")), 1)]
+    arrays = [(Array(("a,b", "c")), 1), (Array(("a", "b,c")), 1)]
+    for some in (keys, nested, arrays, ["a b", "ab", "a,b", "a\\,b"]):
+        shown = json.loads(show(shot([(key, i) for i, key in enumerate(some)])))["data"]["@m"]
+        assert list(shown.values()) == list(range(len(some)))
+    assert list(json.loads(show(shot([(("a,b", "c"), 1), ("a, b", 2)])))["data"]["@m"]) == ["a\\,b,c", "a, b"]
+
+
+def test_as_bpftrace_writes_it():
+    """Keys without blanks, and null for what it cannot read (bpftrace's tests of --format json)."""
+    record = record_class("Foo", ("m", "n"))
+    assert show(shot([(("a b", 2), 1.5), ("a,b", 6)]), as_bpftrace=True) == (
+        '{"type": "map", "data": {"@m": {"ab,2": null, "a,b": 6}}}\n'
+    )
+    shown = show(Print(record((2, record((5, 1.5))))), as_bpftrace=True)
+    assert shown == '{"type": "value", "data": {"m": 2, "n": {"m": 5, "n": null}}}\n'
 
 
 def test_stacks_and_time_series():
