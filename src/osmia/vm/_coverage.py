@@ -105,20 +105,24 @@ class Coverage:
         self.programs += other.programs
 
     def lines(self) -> dict[str, dict[int, LineCoverage]]:
-        """File -> line -> what ran of it. A line has run as often as the instruction of it that ran most."""
+        """File -> line -> what ran of it.
+
+        A line has run as often as the first instruction of one of its parts. What follows a part may belong to other
+        lines: LLVM merges what they have in common, and says of that no line.
+        """
         files: dict[str, dict[int, LineCoverage]] = {}
         for program in self.programs:
             branches = program.branches()
             most: dict[tuple[str, int], int] = {}
-            for at in program.slots:
-                info = program.code.line_of(at)
-                if info is None or not info.line:
-                    continue
-                line = files.setdefault(info.file, {}).setdefault(info.line, LineCoverage(info.text))
-                where = info.file, info.line
-                most[where] = max(most.get(where, 0), program.hits[at])
-                if at in branches:
-                    line.branches.append(tuple(branches[at].values()))
+            for info in program.code.lines:
+                if info.line and info.insn < len(program.hits):
+                    files.setdefault(info.file, {}).setdefault(info.line, LineCoverage(info.text))
+                    where = info.file, info.line
+                    most[where] = max(most.get(where, 0), program.hits[info.insn])
+            for at, ways in branches.items():
+                found = program.code.line_of(at)
+                if found is not None and found.line:
+                    files[found.file][found.line].branches.append(tuple(ways.values()))
             for (file, number), hits in most.items():
                 files[file][number].hits += hits
         return files
