@@ -106,10 +106,12 @@ def report(error: Exception, words: list[str]) -> int:
     drop_in = words[:1] == ["bpftrace"]
     head, hint = ("ERROR: ", "HINT: ") if drop_in else ("osmia: ", "hint: ")
     if isinstance(error, SourceError):
-        complain((error.rendered() if drop_in else error.message) + "\n")
-        if not drop_in:
-            from ._slips import taken_by_the_shell
+        if drop_in:
+            complain(error.rendered() + "\n")
+        else:
+            from ._slips import said_once, taken_by_the_shell
 
+            complain("\n".join(d.render() for d in said_once(error)) + "\n")
             if more := taken_by_the_shell(words, error):
                 complain(f"{hint}{more}\n")
         if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):

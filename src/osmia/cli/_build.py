@@ -8,14 +8,15 @@ import sys
 from ..errors import UsageError
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, parse
+from ._output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OPTIONS = (
-    Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
-    Option(("-o", "--output"), "the object file", "FILE"),
+    Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT", once=True),
+    Option(("-o", "--output"), "the object file (default: SCRIPT.bpf.o here, a.bpf.o with -e)", "FILE"),
     Option(("--portable",), "for other kernels too: members of kernel types are found when it is loaded (CO-RE)"),
     Option(("--kernel",), "use nothing newer than this kernel has (default with --portable: 6.1)", "VERSION"),
     Option(("--unsafe",), "allow what changes the system"),
@@ -71,6 +72,8 @@ def run(argv: Sequence[str]) -> int:
             f.write(data)
     except OSError as e:
         raise UsageError(f"write {out}: {os.strerror(e.errno or 0).lower()}") from None
+    if not args.given("output"):
+        complain(f"wrote {out}\n")
     return 0
 
 

@@ -14,7 +14,7 @@ class Option(Data):
     """`names` are all spellings, with dashes. `value` names its argument, "" for a switch.
 
     A switch counts how often it was given; an option with `many` collects a list; others keep the last value.
-    `choices` are the allowed values. A `hidden` one is accepted, but not shown.
+    `choices` are the allowed values. A `hidden` one is accepted, but not shown. One with `once` may be given once.
     """
 
     names: tuple[str, ...]
@@ -23,6 +23,7 @@ class Option(Data):
     choices: tuple[str, ...] = ()
     many: bool = False
     hidden: bool = False
+    once: bool = False
 
     @property
     def key(self) -> str:
@@ -86,6 +87,9 @@ class Parsed:
         values = self._values.get(option.key)
         if isinstance(values, list):
             values.append(text)
+        elif option.once and values is not None:
+            hint = f"put both into one {option.value.lower()}"
+            raise UsageError(f"read option {option.names[0]}: it is given twice", hint=hint)
         else:
             self._values[option.key] = text
 

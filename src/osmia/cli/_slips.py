@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ..errors import Diagnostic
+
 # What is left of `f($1)`, `@[$1]`, `/pid == $1/`, `$x = 1;` when `$1` and `$x` are gone.
 _AFTER_NOTHING = tuple(f"syntax: expected expression, found '{c}'" for c in (")", "]", ",", "/", ";", "}", "="))
 
@@ -29,6 +31,16 @@ def unknown_command(words: Sequence[str], commands: Iterable[str]) -> UsageError
     else:
         hint = nearest(word, commands) or "see osmia --help"
     return UsageError(f"run osmia {word}: there is no such command", hint=hint)
+
+
+def said_once(error: SourceError) -> list[Diagnostic]:
+    """What to show of the diagnostics: no warning where an error says the same of the same place.
+
+    bpftrace warns that a function cannot be traced before it says that there is none.
+    """
+    own = [d for d in error.diagnostics if not d.follows] or error.diagnostics
+    wrong = {(d.file, d.line, d.col) for d in own if d.severity == "error" and d.line}
+    return [d for d in own if d.severity == "error" or (d.file, d.line, d.col) not in wrong]
 
 
 def taken_by_the_shell(words: Sequence[str], error: SourceError) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("kernel", "vm")
 OPTIONS = (
-    Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT"),
+    Option(("-e", "--execute"), "the script itself, in place of a file", "SCRIPT", once=True),
     Option(("-o", "--output"), "format of the output", "FORMAT", ("text", "json", "ndjson")),
     Option(("--output-file",), "write the output to this file", "FILE"),
     Option(("--duration",), "end after so many seconds", "SECONDS"),

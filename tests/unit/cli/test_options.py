@@ -105,3 +105,42 @@ def test_help_shows_all():
     for option in OPTIONS:
         assert all(name in text for name in option.names)
     assert "(text, json)" in text
+
+
+def test_an_option_that_may_be_given_once():
+    """A second script would silently take the place of the first."""
+    for command in ("trace", "build"):
+        with pytest.raises(UsageError, match="read option -e: it is given twice") as caught:
+            main_command(command)(["-e", "begin { }", "-e", "end { }"])
+        assert caught.value.hint == "put both into one script"
+
+
+def main_command(name):
+    import importlib
+
+    return importlib.import_module(f"osmia.cli._{name}").run
+
+
+def test_build_says_what_it_wrote(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main_command("build")(["-e", "interval:s:1 { @ = count(); }"]) == 0
+    assert capfd.readouterr().err == "wrote a.bpf.o\n" and (tmp_path / "a.bpf.o").exists()
+    assert main_command("build")(["-o", "b.o", "-e", "interval:s:1 { @ = count(); }"]) == 0
+    assert capfd.readouterr().err == ""
+    assert "a.bpf.o" in usage_of_build()
+
+
+def usage_of_build():
+    from osmia.cli._build import usage
+
+    return usage()
+
+
+def test_one_mistake_one_message(capfd):
+    from osmia.cli import main
+
+    assert main(["trace", "-e", "kprobe:nosuch_function_anywhere { @ = count(); }"]) == 1
+    told = capfd.readouterr().err
+    assert told.count("stdin:1:1-") == 1 and "ERROR: No matches for kprobe" in told and "WARNING" not in told
+    assert main(["bpftrace", "-e", "kprobe:nosuch_function_anywhere { @ = count(); }"]) == 1
+    assert "is not traceable" in capfd.readouterr().err  # bpftrace's own words
