@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import BtfError, ElfError, NotSupported, ProbeError, SymbolError
-from ._files import in_namespace, is_elf, resolve_files
+from ._files import in_namespace, is_elf, no_file, resolve_files
 from ._functions import KALLSYMS, KIND_FUNC, KernelFunctions
 from ._glob import has_wildcard, matcher
 from ._match import Location, Match
@@ -103,8 +103,21 @@ class Catalogue:
         """The error to raise for a specification that matched nothing."""
         named = ":".join(p for p in (spec.target, spec.namespace, spec.function) if p)
         near = () if spec.is_pattern else self._suggest(spec)
-        hint = f"did you mean {' or '.join(near)}?" if near else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else self._why_none(spec)
         return ProbeError(f"No matches for {spec.provider} {named}.", probe=spec.text, suggestions=near, hint=hint)
+
+    def _why_none(self, spec: ProbeSpec) -> str:
+        """What is known of a function of a file that has no symbol."""
+        if spec.provider not in ("uprobe", "uretprobe") or not spec.function or spec.is_pattern or spec.lang == "cpp":
+            return ""
+        for path in resolve_files(spec.target, self.pid)[:1]:
+            file = self.file(path)
+            if file.is_inlined(spec.function):
+                return f"the compiler inlined {spec.function}: {path} has no such function; probe one that calls it"
+            if not file.elf.symtab and file.debug is None:
+                only = ", only names that it exports" if file.functions() else ""
+                return f"{path} has no symbol table (stripped?){only}; install its debug symbols, or give an address"
+        return ""
 
     def _suggest(self, spec: ProbeSpec) -> tuple[str, ...]:
         if spec.provider == "tracepoint":
@@ -335,11 +348,7 @@ class Catalogue:
         """Paths of the files that a user probe means. ProbeError if there is none."""
         paths = resolve_files(spec.target, self.pid)
         if not paths:
-            raise ProbeError(
-                f"match {spec.provider}: {spec.target!r} is no ELF file",
-                probe=spec.text,
-                hint="give a path, a program in $PATH, or a library such as libc",
-            )
+            raise no_file(f"match {spec.provider}", spec.target, self.pid, spec.text)
         return paths if has_wildcard(spec.target) else paths[:1]
 
     def _uprobe(self, spec: ProbeSpec) -> list[Match]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISDIR, S_ISREG
 from struct import unpack_from
 
 from ..errors import ProbeError
@@ -43,6 +44,38 @@ def resolve_files(target: str, pid: int = 0) -> list[str]:
     return []
 
 
+def no_file(what: str, target: str, pid: int, probe: str) -> ProbeError:
+    """The error for a target that `resolve_files` found nothing for: `what` could not be done, and why."""
+    cause, hint = _why_none(target, pid)
+    return ProbeError(f"{what}: {target!r} {cause}" if target else f"{what}: {cause}", probe=probe, hint=hint)
+
+
+def _why_none(target: str, pid: int) -> tuple[str, str]:
+    give = "give a path, a program in $PATH, or a library such as libc"
+    if not target or target == "*" or has_wildcard(target):
+        return "no ELF file is known for it", give
+    if "/" not in target:
+        from shutil import which
+
+        found = "" if pid else which(target)
+        if found:
+            return f"is {found}, which {_why_none(found, 0)[0]}", give
+        here = "" if pid or not is_elf(f"./{target}") else f"./{target}"
+        return "is no program in $PATH, and no library", f"did you mean {here}?" if here else give
+    path = in_namespace(pid, target.partition("!/")[0])
+    try:
+        status = os.stat(path)
+        if not S_ISREG(status.st_mode):
+            return "is a directory" if S_ISDIR(status.st_mode) else "is no regular file", give
+        with open(path, "rb"):
+            return "is no ELF file", give
+    except PermissionError:
+        whose = "to probe a function, its file must be readable: run it with sudo"
+        return "cannot be read: permission denied", whose
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {(getattr(error, 'strerror', '') or str(error)).lower()}", give
+
+
 def is_elf(path: str) -> bool:
     """Whether this is a regular file that starts as ELF files do; never opens devices or pipes."""
     try:
@@ -77,7 +110,7 @@ def mapped_files(pid: int) -> list[str]:
         with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except FileNotFoundError:
-        raise ProbeError(f"list mapped files: there is no process {pid}") from None
+        raise ProbeError(f"list mapped files: there is no process {pid}", hint="did it end? pgrep finds it") from None
     except PermissionError:
         raise ProbeError(f"list mapped files of process {pid}: permission denied", hint="run as root") from None
     except ProcessLookupError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ElfError, KernelError, OsmiaError, ProbeError, SymbolError
 from ._args import Arg, describe_args
 from ._catalogue import Catalogue
-from ._files import resolve_files
+from ._files import no_file, resolve_files
 from ._glob import has_wildcard, matcher
 from ._match import Match
 from ._names import ALIASES, HARDWARE, KERNEL_PROVIDERS, PROVIDERS, SIGNALS, SOFTWARE, UNITS, USER_PROVIDERS, closest
@@ -224,11 +224,7 @@ def _nothing(catalogue: Catalogue, provider: str, rest: list[str]) -> Iterator[R
 def _paths(catalogue: Catalogue, provider: str, target: str) -> list[str]:
     paths = resolve_files(target, catalogue.pid)
     if not paths and not has_wildcard(target):
-        raise ProbeError(
-            f"list {provider} probes: {target!r} is no ELF file",
-            probe=f"{provider}:{target}",
-            hint="give a path, a program in $PATH, or a library such as libc",
-        )
+        raise no_file(f"list {provider} probes", target, catalogue.pid, f"{provider}:{target}")
     return paths if has_wildcard(target) else paths[:1]
 
 

@@ -95,4 +95,9 @@ def closest(name: str, names: object, limit: int = 3) -> tuple[str, ...]:
         # difflib takes seconds over all kernel functions: only those that share a beginning or an end are candidates.
         head, tail = name[:4], name[-5:]
         pool = [n for n in pool if n.startswith(head) or n.endswith(tail)][:3000]
-    return tuple(difflib.get_close_matches(name, pool, limit, 0.7))
+    like = difflib.get_close_matches(name, pool, limit, 0.7)
+    if not like and len(name) > 2:
+        # The beginning of a few: what was typed so far.
+        begun = [n for n in pool if n.startswith(name)]
+        like = sorted(begun)[:limit] if len(begun) <= 2 * limit else []
+    return tuple(like)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PF_X = 1
 PT_LOAD = 1
+DW_TAG_SUBPROGRAM, DW_AT_INLINE, DW_INLINED = 0x2E, 0x20, (1, 3)
 
 
 class UserFile:
@@ -90,6 +91,11 @@ class UserFile:
             self._functions = dict(sorted(found.items()))
         return self._functions
 
+    def is_inlined(self, name: str) -> bool:
+        """Whether the debug information knows a function of that name that was inlined wherever it is called."""
+        found = self.dwarf.find_type(name, (DW_TAG_SUBPROGRAM,)) if self.dwarf is not None else None
+        return found is not None and found.number(DW_AT_INLINE) in DW_INLINED
+
     def function(self, name: str) -> Symbol | None:
         """The function of that name, None if the file defines none."""
         symbol = self.elf.find_symbol(name)
@@ -114,7 +120,9 @@ class UserFile:
             )
         if not unsafe and offset and offset >= symbol.size:
             raise ProbeError(
-                f"Offset outside the function bounds ('{symbol.name}' size is {symbol.size})", probe=symbol.name
+                f"Offset outside the function bounds ('{symbol.name}' size is {symbol.size})",
+                probe=symbol.name,
+                hint=f"offsets in {symbol.name} are 0 to {symbol.size - 1}",
             )
         start = self.place(symbol.value)
         if offset and not unsafe:

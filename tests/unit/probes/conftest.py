@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,20 @@ def kernel_btf() -> Btf:
         return load_kernel_btf()
     except BtfError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    folder = tmp_path_factory.mktemp("programs")
+
+    def compile(name: str, code: str, *flags: str) -> str:
+        compiler = "g++" if name.endswith("xx") else "gcc"
+        if not shutil.which(compiler):
+            pytest.skip(f"{compiler} is not installed")
+        path = folder / name
+        source = folder / f"{name}.{'cpp' if compiler == 'g++' else 'c'}"
+        source.write_text(code)
+        subprocess.run([compiler, "-O0", *flags, "-o", path, source], check=True, timeout=60)
+        return str(path)
+
+    return compile

@@ -35,23 +35,6 @@ int main() { shop::Till t; return t.add(1) + t.add(2.0) + t.total(); }
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    folder = tmp_path_factory.mktemp("programs")
-
-    def compile(name: str, code: str, *flags: str) -> str:
-        compiler = "g++" if name.endswith("xx") else "gcc"
-        if not shutil.which(compiler):
-            pytest.skip(f"{compiler} is not installed")
-        path = folder / name
-        source = folder / f"{name}.{'cpp' if compiler == 'g++' else 'c'}"
-        source.write_text(code)
-        subprocess.run([compiler, "-O0", *flags, "-o", path, source], check=True, timeout=60)
-        return str(path)
-
-    return compile
-
-
-@pytest.fixture(scope="module")
 def program(build: Callable[..., str]) -> str:
     return build("prog", CODE)
 
@@ -161,7 +144,7 @@ def test_resolving_files(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_files("no-such-program") == []
     monkeypatch.chdir(folder)
     assert resolve_files("./prog") == ["./prog"]
-    with pytest.raises(ProbeError, match="match uprobe: 'nope' is no ELF file"):
+    with pytest.raises(ProbeError, match="match uprobe: 'nope' is no program in "):
         places("u:nope:f")
     with pytest.raises(ProbeError, match="is no ELF file"):
         places("u:/etc/passwd:f")
