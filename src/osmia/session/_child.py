@@ -31,6 +31,7 @@ class Child:
     def __init__(self, argv: Sequence[str]) -> None:
         self.argv = list(argv)
         self.status: int | None = None  # as of waitpid
+        self._reaped = False
         path = find_program(self.argv)
         from ..syscalls import end_with_parent  # here: it is no time for imports between fork and exec
 
@@ -66,21 +67,20 @@ class Child:
             raise UsageError(f"run {self.argv[0]!r}: {os.strerror(int(failed))}")
 
     def poll(self) -> bool:
-        """Whether the child has ended; reaps it.
+        """Whether the child has ended; it stays a zombie until `close`.
 
-        waitpid alone would take stops of a child that a thread of ours traces away from that thread.
+        Only looked at, never waited for: a thread of ours that traces it waits for its stops and its end.
         """
         if self.status is None:
             try:
                 seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if seen is None or seen.si_code not in ENDED:
-                    return False
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
-                pid, status = self.pid, 0  # somebody else reaped it
-            if pid:
-                self.status = status
-        return self.status is not None
+                self.status = 0  # somebody else reaped it
+                return True
+            if seen is None or seen.si_code not in ENDED:
+                return False
+            self.status = seen.si_status << 8 if seen.si_code == ENDED[0] else seen.si_status
+        return True
 
     def close(self) -> None:
         """End the child if it still runs: SIGTERM, SIGKILL after half a second."""
@@ -95,10 +95,19 @@ class Child:
                 os.kill(self.pid, SIGKILL)
             while not self.poll():
                 time.sleep(0.001)
+        self._reap()
         for fd in (self._gate, self._failure, self._pidfd):
             if fd >= 0:
                 os.close(fd)
         self._gate = self._failure = self._pidfd = -1
+
+    def _reap(self) -> None:
+        if not self._reaped:
+            self._reaped = True
+            try:
+                os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                return  # somebody else did
 
     def __enter__(self) -> Child:
         return self

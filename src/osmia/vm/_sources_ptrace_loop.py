@@ -152,8 +152,8 @@ class Loop:
                 looks += 1
                 if looks < _LOOKS:
                     continue
-            elif not self.threads and not self.unclaimed and not self.calls:
-                self._rest(alarm)
+            elif not self.calls:
+                self._nobody(alarm)
             looks = 0
             if self.due != NEVER:
                 now = monotonic_ns()
@@ -169,10 +169,22 @@ class Loop:
         while self.backlog and not self.done:
             self.stop(*self.backlog.pop(0))
 
-    def _rest(self, alarm: pt.Alarm) -> None:
-        """There is no thread to wait for: sleep until somebody asks for something, or a timer is due."""
+    def _nobody(self, alarm: pt.Alarm) -> None:
+        """A signal came, or there is no thread to wait for: then sleep until somebody asks for something."""
         import time
 
+        if self.threads or self.unclaimed:
+            tid = self.waiter.wait(-1, pt.WAIT_FLAGS | pt.WNOHANG)
+            if tid > 0:
+                self.backlog.append((tid, self.waiter.status))
+            if tid >= 0:
+                return  # it was a signal
+            # Another thread of this process has waited for the last of them.
+            self.unclaimed.clear()
+            for thread in list(self.threads.values()):
+                self.events.ended(thread)
+        if self.backlog:
+            return
         wait = 0.02 if self.due == NEVER else min(0.02, max(0, self.due - monotonic_ns()) / 1e9)
         time.sleep(wait)
 
