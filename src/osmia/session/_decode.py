@@ -145,9 +145,9 @@ class _Compiler:
             return "''"
         v = self.raw(at, t.size)
         text = f"{v}.partition(b'\\0')[0].decode('utf-8', 'surrogateescape')"
-        if t.size != self.names.max_strlen:
+        if t.size != self.names.max_strlen + 1:
             return text  # a char array of a struct: its last byte is text
-        # A last byte that is not zero: the text was longer than its buffer (or what follows its end was never cleared).
+        # A last byte that is not zero: the text was longer than max_strlen (or what follows its end was never cleared).
         return f"({text} if not {v}[-1] else {self.constant(self.names.cut_text)}({v}))"
 
     def _buffer(self, t: ValueType, at: int) -> str:

@@ -59,7 +59,7 @@ class Names:
         self._tap: Callable[[Any], Any] | None = None
         self._read_stack = read_stack
         self._trailer = trailer
-        self.max_strlen = max_strlen  # size of strings that are cut: others have all that there is
+        self.max_strlen = max_strlen  # strings with room for one byte more are cut: others have all that there is
         self._users: dict[int, str] | None = None
         self._syscalls: dict[int, str] | None = None
         self._cgroups: dict[tuple[int, str], str] = {}
@@ -87,7 +87,7 @@ class Names:
     def cut_text(self, raw: bytes) -> str:
         """Text whose buffer was full: marked as cut where nothing ends it."""
         text, end, _ = raw.partition(b"\0")
-        return text.decode("utf-8", "surrogateescape") + ("" if end else self._trailer)
+        return text[: self.max_strlen].decode("utf-8", "surrogateescape") + ("" if end else self._trailer)
 
     def kernel_symbol(self, address: int) -> str:
         name = self._kernel.get(address)

@@ -161,6 +161,21 @@ def test_str_of_user_memory(some_file: Path) -> None:
     assert str(some_file).startswith(maps["@short"]) and len(maps["@short"]) in (4, 5)
 
 
+def test_a_text_of_max_strlen_bytes_is_whole(some_file: Path) -> None:
+    """Marked as cut is what was cut, alone; both by print and in keys."""
+    name, size = str(some_file), len(str(some_file))
+    for limit in (size - 1, size, size + 1):
+        with start_activity("opens", some_file, 1) as work:
+            outcome = run(
+                f"config = {{ max_strlen = {limit} }} tracepoint:syscalls:sys_enter_openat /pid == $1/ "
+                '{ $s = str(args.filename); printf("%s\\n", $s); @[$s, 1] = strlen($s); }',
+                work.pid, work=work,
+            )  # fmt: skip
+        shown = name if limit >= size else name[:limit] + ".."
+        assert shown in outcome.lines
+        assert outcome.maps["@"][shown, 1] == min(size, limit)
+
+
 def test_buf_of_user_memory() -> None:
     messages = [bytes(range(1, 20)), b"text\n\x00after", bytes(32)]
     work = start_activity("speaks", *(m.hex() for m in messages))

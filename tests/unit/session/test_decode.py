@@ -28,7 +28,9 @@ def decode(t: ValueType, data: bytes):
         (ValueType("int", 2, True), b"\xfe\xff", -2),
         (ValueType("bool", 1), b"\x02", True),
         (text_type(8), b"abc\0zzzz", "abc"),
-        (text_type(4), b"abcd", "abcd.."),
+        (text_type(4), b"abcd", "abcd"),
+        (text_type(5), b"abcd\0", "abcd"),
+        (text_type(5), b"abcde", "abcd.."),
         (text_type(4), b"\xff\xfe\0\0", "\udcff\udcfe"),
         (ValueType("buffer", 12), struct.pack("<I", 3) + b"\0\1\2zzzzz", b"\0\1\2"),
         (ValueType("mac", 6), bytes(range(6)), "00:01:02:03:04:05"),
@@ -217,9 +219,9 @@ def test_histograms():
 
 
 def test_only_strings_of_the_longest_size_are_marked_as_cut():
-    whole = compile_value(ValueType("string", 5), Names(max_strlen=8))
+    whole = compile_value(ValueType("string", 5), Names(max_strlen=5))
     assert whole(b"hello") == "hello"
-    assert compile_value(ValueType("string", 5), Names(max_strlen=5))(b"hello") == "hello.."
+    assert compile_value(ValueType("string", 5), Names(max_strlen=4))(b"hello") == "hell.."
 
 
 def test_what_needs_the_symbols_of_processes():

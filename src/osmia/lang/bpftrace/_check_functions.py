@@ -48,7 +48,9 @@ def _str(st: State, e: ast.Call) -> ast.Expr:
             e.span,
             f"length param ({length}) is too long and will be shortened to {limit} bytes (see BPFTRACE_MAX_STRLEN)",
         )
-    size = limit if length is None or length + 1 > limit else length + 1
+    size = length + 1 if length is not None and length + 1 <= limit else limit
+    if len(e.args) == 1:
+        size = st.config.text_size
     if isinstance(a, (ast.Integer, ast.String)) and (len(e.args) == 1 or length is not None):
         if isinstance(a, ast.String):
             data = fold.string_bytes(a)
@@ -274,7 +276,7 @@ def _text_function(st: State, e: ast.Call) -> ast.Expr:
         if t is not UNKNOWN and not is_text(t):
             st.error(e.span, f"{e.name}(): string-like values must be either strings, arrays or pointers, found {t}")
     if e.name == "str_concat":
-        e.type = text(st.config.max_strlen)
+        e.type = text(st.config.text_size)
     elif e.name == "strcap" and _type(e, 0).kind in ("string", "array"):
         if not (st.settling or st.final):
             st.unsettled = True

@@ -399,7 +399,7 @@ def _tracepoint_field(st: State, a: Arg, category: str) -> StructField:
     element = _c_type(st, f.type, f.size, f.signed, space)
     if f.dynamic:
         if f.is_string:
-            t = text(st.config.max_strlen).replace(space=KERNEL)
+            t = text(st.config.text_size).replace(space=KERNEL)
         else:
             t = pointer(_c_type(st, f.type, 1, f.signed, space), KERNEL)
         return StructField(f.name, f.offset, t, data_loc=True)

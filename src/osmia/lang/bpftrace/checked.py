@@ -49,6 +49,11 @@ class Config(Data):
     unstable_tseries: str = "warn"
     show_debug_info: bool = True
 
+    @property
+    def text_size(self) -> int:
+        """Bytes of a string read from memory: one more than it may have tells one that was cut from one that fits."""
+        return self.max_strlen + 1
+
 
 class CheckedProbe(MutableData):
     """One program to generate: a probe block with the attach points that share its context layout.
