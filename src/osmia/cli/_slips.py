@@ -34,13 +34,12 @@ def unknown_command(words: Sequence[str], commands: Iterable[str]) -> UsageError
 
 
 def said_once(error: SourceError) -> list[Diagnostic]:
-    """What to show of the diagnostics: no warning where an error says the same of the same place.
-
-    bpftrace warns that a function cannot be traced before it says that there is none.
+    """What to show of the diagnostics: not bpftrace's warning that a function cannot be traced before the error that
+    there is none.
     """
     own = [d for d in error.diagnostics if not d.follows] or error.diagnostics
     wrong = {(d.file, d.line, d.col) for d in own if d.severity == "error" and d.line}
-    return [d for d in own if d.severity == "error" or (d.file, d.line, d.col) not in wrong]
+    return [d for d in own if " is not traceable " not in d.message or (d.file, d.line, d.col) not in wrong]
 
 
 def taken_by_the_shell(words: Sequence[str], error: SourceError) -> str:
