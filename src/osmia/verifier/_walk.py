@@ -135,7 +135,7 @@ def check_fields(env: Env, insn: Instruction, at: int) -> None:
 def _check_registers(env: Env, insn: Instruction, cls: int) -> None:
     """There is no r11; what is read is looked at before what is written."""
     reads_src = cls in (op.LDX, op.STX) or (cls not in (op.LD, op.ST) and insn.opcode & op.X)
-    if insn.src > 10 and reads_src:
+    if insn.src > 10 and (reads_src or insn.opcode & ~op.SIZE_MASK == op.LD | op.IND):
         env.refuse(f"R{insn.src} is invalid", EINVAL)
     if insn.dst > 10:
         if reads_src:
