@@ -123,7 +123,9 @@ def find_functions(code: Code, program: Program) -> None:
             starts.add(to)
         elif insn.opcode == op.JMP | op.CALL and insn.src == op.PSEUDO_KFUNC_CALL:
             _check_kfunc(program, insn, at)
-    starts.update(s.start for s in program.subprograms if 0 < s.start < len(insns))
+    if any(not 0 <= s.start < len(insns) for s in program.subprograms):
+        raise Refused("func_info BTF section doesn't match subprog layout in BPF program", 0)
+    starts.update(s.start for s in program.subprograms)
     code.start = sorted(starts)
     code.end = [*code.start[1:], len(insns)]
     code.subprog_at = {at: n for n, at in enumerate(code.start)}
