@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from ._pointer import with_pointers
 from ._scalar import UNKNOWN, const, sync
-from ._scalar_alu import alu, endian, fork, mov32, movsx, neg
+from ._scalar_alu import endian, fork, mov32
 from ._state import ARENA, SCALAR, Reg, unknown
 
 TYPE_CHECKING = False
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 S32_MAX = (1 << 31) - 1
 U32 = (1 << 32) - 1
-TRACKS_BYTE_ORDER = (6, 18)
 _CONVERSIONS = {op.ALU | op.END: "le", op.ALU | op.END | op.X: "be", op.ALU64 | op.END: "swap"}
 
 
@@ -63,7 +62,7 @@ def _extended(env: Env, insn: Instruction, at: int, wide: bool) -> Reg:
     unchanged = src.var.umax < 1 << insn.off - 1
     if unchanged:
         src = with_id(env, insn.src)
-    new = Reg(SCALAR, movsx(src.var, insn.off, wide), at)
+    new = Reg(SCALAR, env.rules.movsx(src.var, insn.off, wide), at)
     if unchanged:
         new.id = src.id
         new.off = src.off
@@ -83,7 +82,7 @@ def move32(env: Env, insn: Instruction, at: int) -> int:
     elif src.var.umax <= U32:
         env.regs[insn.dst] = with_id(env, insn.src)
     else:
-        env.regs[insn.dst] = Reg(SCALAR, mov32(src.var), at)
+        env.regs[insn.dst] = Reg(SCALAR, env.rules.mov32(src.var), at)
     return at + 1
 
 
@@ -93,7 +92,7 @@ def negate(env: Env, insn: Instruction, at: int) -> int:
     if insn.dst == 10:
         env.target(10)
     wide = insn.opcode & op.CLASS_MASK == op.ALU64
-    env.regs[insn.dst] = Reg(SCALAR, neg(reg.var if reg.kind == SCALAR else UNKNOWN, wide), at)
+    env.regs[insn.dst] = Reg(SCALAR, env.rules.neg(reg.var if reg.kind == SCALAR else UNKNOWN, wide), at)
     return at + 1
 
 
@@ -103,7 +102,7 @@ def convert(env: Env, insn: Instruction, at: int) -> int:
     if insn.dst == 10:
         env.target(10)
     kind = _CONVERSIONS[insn.opcode]
-    if reg.kind == SCALAR and env.profile.version >= TRACKS_BYTE_ORDER:
+    if reg.kind == SCALAR and env.rules.byte_order:
         if kind == "le" and insn.imm == 64:
             return at + 1
         env.regs[insn.dst] = Reg(SCALAR, converted(reg.var, kind, insn.imm), at)
@@ -139,7 +138,7 @@ def binary_imm(env: Env, insn: Instruction, at: int) -> int:
     kind = opcode & op.OP_MASK
     if kind in (op.AND, op.OR):
         dst = _split(env, insn, dst, by, at)
-    new = Reg(SCALAR, alu(kind, dst.var, by, wide), at)
+    new = Reg(SCALAR, env.rules.alu(kind, dst.var, by, wide), at)
     if dst.id and kind == op.ADD and wide and not dst.linked and 0 <= insn.imm <= S32_MAX:
         new.id = dst.id
         new.off = insn.imm
@@ -162,7 +161,7 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
     wide = opcode & op.CLASS_MASK == op.ALU64
     if kind in (op.AND, op.OR):
         dst = _split(env, insn, dst, src.var, at)
-    new = Reg(SCALAR, alu(kind, dst.var, src.var, wide), at)
+    new = Reg(SCALAR, env.rules.alu(kind, dst.var, src.var, wide), at)
     by = src.var
     if dst.id and kind == op.ADD and wide and not dst.linked and not by.mask and by.value <= S32_MAX:
         new.id = dst.id
@@ -173,8 +172,8 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
 
 
 def _split(env: Env, insn: Instruction, dst: Reg, by: Scalar, at: int) -> Reg:
-    """-1 or 0, as an arithmetic shift leaves it, is walked as two paths (seen on 6.18.44)."""
-    if env.profile.version < TRACKS_BYTE_ORDER:
+    """-1 or 0, as an arithmetic shift leaves it, is walked as two paths (seen on 6.18.44 and 6.12.117)."""
+    if not env.rules.forks:
         return dst
     paths = fork(insn.opcode & op.OP_MASK, dst.var, by)
     if paths is None:

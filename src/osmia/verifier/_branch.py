@@ -9,8 +9,6 @@ from ._prune import widen_from_entry
 from ._refs import drop_reference
 from ._scalar import Scalar, const
 from ._scalar import sync as settle
-from ._scalar_alu import alu
-from ._scalar_branch import decide, refine
 from ._state import (
     FUNC,
     MAP_PTR,
@@ -32,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..isa import Instruction
     from ._env import Env
+    from ._rules import Rules
     from ._state import State
 
     Linked = tuple[tuple[int, bool, int], ...]
@@ -85,7 +84,7 @@ def branch(env: Env, insn: Instruction, at: int) -> int:
         src = Reg(SCALAR, const(insn.imm), at)
     kind = opcode & op.OP_MASK
     wide = opcode & op.CLASS_MASK == op.JMP
-    taken = _outcome(dst, src, kind, wide)
+    taken = _outcome(env, dst, src, kind, wide)
     if taken is not None:
         if dst.kind == SCALAR:
             mark_precise(env, insn.dst)
@@ -106,7 +105,7 @@ def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, w
         state.hist.linked = linked
     other = env.push(at + 1 + insn.off)
     if dst.kind == SCALAR and src.kind == SCALAR:
-        (a, b), (c, d) = refine(kind, dst.var, src.var, wide)
+        (a, b), (c, d) = env.rules.refine(kind, dst.var, src.var, wide)
         if by_register and insn.src == insn.dst:  # the kernel narrows the one register from both sides
             a = b = _common(a, b)
             c = d = _common(c, d)
@@ -115,9 +114,9 @@ def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, w
         for which in (state, other) if linked else ():
             regs = which.frames[-1].regs
             if by_register and src.id:
-                sync(which, regs[insn.src], linked)
+                sync(env.rules, which, regs[insn.src], linked)
             if dst.id:
-                sync(which, regs[insn.dst], linked)
+                sync(env.rules, which, regs[insn.dst], linked)
         return at + 1
     _pointers(env, insn, state, other, dst, src, kind, wide, by_register)
     return at + 1
@@ -158,7 +157,7 @@ def linked_to(state: State, id: int) -> Linked:
     return tuple(out)
 
 
-def sync(state: State, known: Reg, linked: Linked) -> None:
+def sync(rules: Rules, state: State, known: Reg, linked: Linked) -> None:
     """What was learnt of `known` holds for its copies, and for copies that a constant was added to."""
     for n, is_slot, number in linked:
         frame = state.frames[n]
@@ -169,24 +168,24 @@ def sync(state: State, known: Reg, linked: Linked) -> None:
             old = frame.regs[number]
         if old is None or old is known or old.kind != SCALAR or old.id != known.id or not known.id:
             continue
-        new = _moved(old, known)
+        new = _moved(rules, old, known)
         if is_slot:
             frame.stack[number] = Slot(slot.types, new)
         else:
             frame.regs[number] = new
 
 
-def _moved(old: Reg, known: Reg) -> Reg:
+def _moved(rules: Rules, old: Reg, known: Reg) -> Reg:
     if (not old.linked and not known.linked) or (old.linked == known.linked and old.off == known.off):
         return Reg(SCALAR, known.var, old.origin, known.off, known.id, linked=known.linked)
     delta = (old.off if old.linked else 0) - (known.off if known.linked else 0)
-    var = alu(op.ADD, known.var, const(delta), True)
+    var = rules.alu(op.ADD, known.var, const(delta), True)
     return Reg(SCALAR, var, old.origin, old.off, old.id, linked=old.linked)
 
 
-def _outcome(dst: Reg, src: Reg, kind: int, wide: bool) -> bool | None:
+def _outcome(env: Env, dst: Reg, src: Reg, kind: int, wide: bool) -> bool | None:
     if dst.kind == SCALAR and src.kind == SCALAR:
-        return decide(kind, dst.var, src.var, wide)
+        return env.rules.decide(kind, dst.var, src.var, wide)
     if wide and dst.kind in (PACKET, PACKET_META, PACKET_END) and src.kind in (PACKET, PACKET_META, PACKET_END):
         return _packet_outcome(dst, src, kind)
     if dst.kind == SCALAR:

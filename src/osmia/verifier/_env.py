@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._liveness import StackLiveness
+from ._rules import rules
 from ._state import UNINIT
 from ._types import Refused
 
@@ -39,6 +40,7 @@ class Env:
         # Stack that was never written may be read (6715df8d5d24, 6.3).
         self.uninit_stack = privileged and profile.has("uninit_stack_reads")
         self.old_encodings = profile.version < (6, 15)
+        self.rules = rules(profile)
         self.state: State
         self.frame: Frame
         self.regs: list[Reg] = []
@@ -109,7 +111,10 @@ class Env:
 
     def source(self, number: int) -> Reg:
         """A register that is read."""
-        reg = self.regs[number]
+        try:
+            reg = self.regs[number]
+        except IndexError:
+            self.refuse(f"R{number} is invalid")
         if not reg.kind:
             self.refuse(f"R{number} !read_ok", EACCES)
         return reg

@@ -9,7 +9,6 @@ from ._context import Access, has_layout
 from ._context import access as context_access
 from ._env import EACCES
 from ._scalar import const, unknown_of
-from ._scalar_alu import movsx, truncate
 from ._state import (
     ARENA,
     BTF_ID,
@@ -112,10 +111,10 @@ def load(env: Env, insn: Instruction, at: int) -> int:
 def _narrow(env: Env, number: int, reg: Reg, size: int, signed: bool) -> None:
     if signed:
         fits = reg.var.umax < 1 << size * 8 - 1
-        var = movsx(reg.var, size * 8, True)
+        var = env.rules.movsx(reg.var, size * 8, True)
         env.regs[number] = Reg(SCALAR, var, reg.origin, reg.off, reg.id if fits else 0, linked=reg.linked and fits)
         return
-    var = truncate(reg.var, size)
+    var = env.rules.truncate(reg.var, size)
     if var is not reg.var:
         env.regs[number] = Reg(SCALAR, var, reg.origin, reg.off, reg.id, linked=reg.linked)
 

@@ -6,7 +6,6 @@ from ..isa import op
 from ._env import EACCES, EINVAL
 from ._precision import mark_precise
 from ._scalar import S64_MIN
-from ._scalar_alu import alu
 from ._state import (
     ARENA,
     BTF_ID,
@@ -115,7 +114,7 @@ def _add(env: Env, pointer: Reg, by: Reg) -> Reg:
     if not by.var.mask and _fits(pointer.off + by.var.smin):
         new.off = pointer.off + by.var.smin
         return new
-    new.var = alu(op.ADD, pointer.var, by.var, True)
+    new.var = env.rules.alu(op.ADD, pointer.var, by.var, True)
     if pointer.kind in (PACKET, PACKET_META):
         new.id = env.new_id()
         new.size = 0
@@ -132,7 +131,7 @@ def _subtract(env: Env, insn: Instruction, pointer: Reg, by: Reg, reverse: bool)
     if not by.var.mask and _fits(pointer.off - by.var.smin):
         new.off = pointer.off - by.var.smin
         return new
-    new.var = alu(op.SUB, pointer.var, by.var, True)
+    new.var = env.rules.alu(op.SUB, pointer.var, by.var, True)
     if pointer.kind in (PACKET, PACKET_META):
         new.id = env.new_id()
         if by.var.smin < 0:

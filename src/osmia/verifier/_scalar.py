@@ -133,14 +133,14 @@ def within(old: Scalar, new: Scalar) -> bool:
 
 def sync(*bounds: int) -> Scalar:
     """Let each of the five descriptions sharpen the others. Contradictions give ranges that are unbounded."""
-    value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = _by_bits(*bounds)
+    value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = by_bits(*bounds)
     only = _only(value, mask, umin, umax)
     if only is not None:
         return const(only)
     ranges = (smin, smax, umin, umax, s32min, s32max, u32min, u32max)
     for _ in range(3):
         before = ranges
-        value, mask, ranges = _deduce(value, mask, *ranges)
+        value, mask, ranges = deduce(value, mask, *ranges)
         if ranges == before:
             break
     smin, smax, umin, umax, s32min, s32max, u32min, u32max = ranges
@@ -149,13 +149,13 @@ def sync(*bounds: int) -> Scalar:
     low = tnum.intersect((both[0] & U32, both[1] & U32), low_range)
     value = both[0] & ~U32 | low[0]
     mask = both[1] & ~U32 | low[1]
-    value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = _by_bits(
+    value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = by_bits(
         value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max
     )
     only = _only(value, mask, umin, umax)
     if only is not None:
         return const(only)
-    return _sane(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max)
+    return sane(value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max)
 
 
 def _only(value: int, mask: int, umin: int, umax: int) -> int | None:
@@ -172,7 +172,7 @@ def _only(value: int, mask: int, umin: int, umax: int) -> int | None:
     return following if following <= umax < tnum.following((value, mask), following) else None
 
 
-def _by_bits(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
+def by_bits(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
              u32max: int) -> Bounds:  # fmt: skip
     """The ranges, cut to what the known bits allow."""
     low, low_mask = value & U32, mask & U32
@@ -196,7 +196,7 @@ def _s32(number: int) -> int:
     return number - (1 << 32) if number >> 31 else number
 
 
-def _deduce(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
+def deduce(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
             u32max: int) -> tuple[int, int, tuple[int, int, int, int, int, int, int, int]]:  # fmt: skip
     """One round: 64 bits to 32, signed to unsigned and back, 32 bits to 64."""
     s32min, s32max, u32min, u32max = _deduce_low(smin, smax, umin, umax, s32min, s32max, u32min, u32max)
@@ -262,7 +262,7 @@ def _deduce_low(smin: int, smax: int, umin: int, umax: int, s32min: int, s32max:
     return s32min, s32max, u32min, u32max
 
 
-def _sane(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
+def sane(value: int, mask: int, smin: int, smax: int, umin: int, umax: int, s32min: int, s32max: int, u32min: int,
           u32max: int) -> Scalar:  # fmt: skip
     """A path that cannot be taken may still be walked; the kernel then forgets the ranges (5f99f312bd3b, 6.8)."""
     broken = umin > umax or smin > smax or u32min > u32max or s32min > s32max

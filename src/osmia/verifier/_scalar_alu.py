@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from ._scalar import Bounds
+
     Four: TypeAlias = tuple[int, int, int, int]  # signed least and most, unsigned least and most
 
 _SHIFTS = (op.LSH, op.RSH, op.ARSH)
@@ -94,8 +96,8 @@ def truncate(a: Scalar, size: int) -> Scalar:
 def movsx(a: Scalar, bits: int, wide: bool) -> Scalar:
     """The low `bits` bits, sign-extended to 64, or to 32 and then zero-extended."""
     if not wide:
-        return mov32(_extend(a.u32min, a.u32max, a.s32min, a.s32max, a.value & U32, a.mask & U32, bits))
-    return _extend(a.umin, a.umax, a.smin, a.smax, a.value, a.mask, bits)
+        return mov32(_extend(a.s32min, a.s32max, a.value & U32, a.mask & U32, bits))
+    return _extend(a.smin, a.smax, a.value, a.mask, bits)
 
 
 def sign_extended_load(size: int) -> Scalar:
@@ -110,17 +112,24 @@ def endian(a: Scalar, kind: str, width: int) -> Scalar:
     return UNKNOWN
 
 
-def _extend(_umin: int, _umax: int, smin: int, smax: int, value: int, mask: int, bits: int) -> Scalar:
+def _extend(smin: int, smax: int, value: int, mask: int, bits: int) -> Scalar:
+    return sync(*extend_bounds(smin, smax, value, mask, bits)) if mask else const(tnum.signed(value, bits))
+
+
+def extend_bounds(smin: int, smax: int, value: int, mask: int, bits: int) -> Bounds:
+    """What sign extension of the low `bits` bits leaves, not in step yet."""
     if not mask:
-        return const(tnum.signed(value, bits))
+        number = tnum.signed(value, bits)
+        least, low = number & U64, number & U32
+        return least, 0, number, number, least, least, number, number, low, low
     if smin >> bits == smax >> bits:
         first, last = tnum.signed(smin, bits), tnum.signed(smax, bits)
         least, most = min(first, last), max(first, last)
         if (least >= 0) == (most >= 0):
             known = tnum.span(least & U64, most & U64)
-            return sync(*known, least, most, least & U64, most & U64, least, most, least & U32, most & U32)
+            return *known, least, most, least & U64, most & U64, least, most, least & U32, most & U32
     half = 1 << bits - 1
-    return sync(0, U64, -half, half - 1, 0, U64, max(-half, S32_MIN), min(half - 1, S32_MAX), 0, U32)
+    return 0, U64, -half, half - 1, 0, U64, max(-half, S32_MIN), min(half - 1, S32_MAX), 0, U32
 
 
 def _zero_extended(value: int, mask: int, low: Four) -> Scalar:
@@ -133,7 +142,7 @@ def _any(bits: int) -> Four:
     return (S32_MIN, S32_MAX, 0, U32) if bits == 32 else (S64_MIN, S64_MAX, 0, U64)
 
 
-def _add(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
+def wrapping_add(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
     least, most, zero, full = _any(bits)
     smin, smax, umin, umax = a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
     if smin < least or smax > most:
@@ -143,7 +152,7 @@ def _add(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
     return smin, smax, umin & full, umax & full
 
 
-def _sub(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
+def wrapping_sub(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
     least, most, zero, full = _any(bits)
     smin, smax, umin, umax = a[0] - b[1], a[1] - b[0], a[2] - b[3], a[3] - b[2]
     if smin < least or smax > most:
@@ -153,7 +162,7 @@ def _sub(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
     return smin, smax, umin & full, umax & full
 
 
-def _mul(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
+def multiply(a: Four, b: Four, _value: int, _mask: int, bits: int) -> Four:
     least, most, zero, full = _any(bits)
     products = (a[0] * b[0], a[0] * b[1], a[1] * b[0], a[1] * b[1])
     smin, smax = min(products), max(products)
@@ -230,7 +239,7 @@ def _arithmetic64(a: Scalar, by: int) -> Scalar:
 
 
 _COMBINE: dict[int, Callable[[Four, Four, int, int, int], Four]] = {
-    op.ADD: _add, op.SUB: _sub, op.MUL: _mul, op.AND: _and, op.OR: _or, op.XOR: _xor,
+    op.ADD: wrapping_add, op.SUB: wrapping_sub, op.MUL: multiply, op.AND: _and, op.OR: _or, op.XOR: _xor,
 }  # fmt: skip
 _BITS: dict[int, Callable[[tnum.Tnum, tnum.Tnum], tnum.Tnum]] = {
     op.ADD: tnum.add, op.SUB: tnum.sub, op.MUL: tnum.mul, op.AND: tnum.and_, op.OR: tnum.or_, op.XOR: tnum.xor,
