@@ -54,6 +54,7 @@ KEEP double with_floats(int a, double skipped, int b, struct mixed m, int c)
     NOW;
     return a + skipped + b + m.number + m.real + c;
 }
+KEEP float one_float(float x) { NOW; return x * 2; }
 KEEP struct big returns_big(int first, int second) { struct big b = {{first, second}}; NOW; return b; }
 KEEP long wide(__int128 x, int y) { NOW; return (long)x + y; }
 KEEP int cast_me(void *pointer) { NOW; return ((struct only_here *)pointer)->secret; }
@@ -216,6 +217,8 @@ def test_what_is_in_floating_point_registers(program: str) -> None:
     assert trace(program, script).split("\n") == ["1 3 6", "{ .a = 1, .b = 3, .c = 6 }"]
     text = refused(program, "uprobe:PROGRAM:with_floats { print(args.skipped); }")
     assert "Cannot read function parameter skipped: it is passed in a floating-point register" in text
+    text = refused(program, "uprobe:PROGRAM:one_float { print(args.x); }")
+    assert "it is passed in a floating-point register" in text and "osmia list" not in text
 
 
 def test_floating_point_members(program: str) -> None:
@@ -249,6 +252,17 @@ def test_casts_to_types_of_the_program(program: str) -> None:
     assert trace(program, script).split("\n") == ["4242", "4", "GREEN"]
     override = "struct only_here { short half; } uprobe:PROGRAM:cast_me { print(((struct only_here *)arg0)->half); }"
     assert trace(program, override) == "4242"
+
+
+def test_types_of_the_program_that_were_meant(program: str) -> None:
+    text = refused(program, "uprobe:PROGRAM:cast_me { print(((struct only_her *)arg0)->secret); }")
+    assert "did you mean 'struct only_here'?" in text
+
+
+def test_arguments_without_debug_information(tmp_path: Path) -> None:
+    plain = _build(tmp_path, "gcc -g0", "int work(int n) { return n; } int main(void) { return work(0); }", "c")
+    text = refused(plain, "uprobe:PROGRAM:work { print(args.n); }")
+    assert "compile with -g, or use arg0, arg1, ..." in text
 
 
 def test_result(program: str) -> None:

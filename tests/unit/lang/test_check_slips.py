@@ -10,6 +10,47 @@ from osmia.errors import SourceError
 
 
 @pytest.mark.parametrize(
+    ("condition", "message", "hint"),
+    [
+        (
+            'comm == "averyveryverylongname"',
+            "This is always false: comm has at most 15 characters, the text 21.",
+            'write "averyveryverylo"',
+        ),
+        (
+            '"0123456789abcdef" != comm',
+            "This is always true: comm has at most 15 characters, the text 16.",
+            'write "0123456789abcde"',
+        ),
+        (
+            'str((int8 *)1, 3) == "abcd"',
+            "This is always false: str((int8 *)1, 3) has at most 3 characters, the text 4.",
+            'write "abc"',
+        ),
+    ],
+)
+def test_a_text_that_does_not_fit(condition, message, hint):
+    (found,) = warned("begin { if (" + condition + ") { } }")
+    assert (found.message, found.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ['begin { if (comm == "0123456789abcde") { } }', 'begin { if (str(1) == "0123456789abcdef0123456789") { } }',
+     'tracepoint:sched:sched_switch { if (args.prev_comm == "0123456789abcdef") { } }'],
+)  # fmt: skip
+def test_texts_that_fit(script):
+    assert warned(script) == []
+
+
+def test_one_mistake_with_a_map_is_one_error():
+    with pytest.raises(SourceError) as caught:
+        run("begin { @opens[1] = count(); @opens = 5; }")
+    assert [d.follows for d in caught.value.diagnostics] == [False, True]
+    assert "Type mismatch" not in caught.value.message and "Type mismatch" in caught.value.rendered()
+
+
+@pytest.mark.parametrize(
     "script",
     [
         "begin { @start[1] = 1; @h = hist(@strat[1]); }",

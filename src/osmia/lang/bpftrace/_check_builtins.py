@@ -12,6 +12,7 @@ from .types import CONTEXT, KERNEL, UINT8, UINT64, VOID, StructField, Type, poin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._check_state import Context
     from .checked import Config
 
 # Integer arguments that are passed in registers.
@@ -109,13 +110,21 @@ def _args(st: State, e: ast.Name) -> ast.Expr:
         message = ctx.args_error or "Cannot read function parameters"
         if ctx.provider in ("fentry", "fexit") and ctx.target == "bpf":
             message = "The args builtin cannot be used for 'fentry/fexit:bpf' probes"
-        st.error(e.span, message, "osmia list -v shows the arguments of a probe")
+        st.error(e.span, message, _args_hint(ctx))
         e.type = UNKNOWN
         return e
     e.type = ctx.args_type
     if st.loops and st.final:
         _not_in_loop(st, e)
     return e
+
+
+def _args_hint(ctx: Context) -> str:
+    if ctx.provider not in ("uprobe", "uretprobe"):
+        return "osmia list -v shows the arguments of a probe"
+    if ctx.unreadable:
+        return "copy it to a variable of the program that has an address, or probe where it is an integer"
+    return "types come from debug information: compile with -g, or use arg0, arg1, ..."
 
 
 def argument_field(st: State, e: ast.Member) -> StructField | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import ast, fold
 from ._check_convert import cast_to, convert, unify, value
-from ._check_hints import name_hint, refuse_float, text_hint
+from ._check_hints import name_hint, refuse_float, text_hint, warn_too_long
 from ._check_names import enumerator, suggest
 from ._check_state import State
 from ._check_types import (
@@ -266,6 +266,8 @@ def _binary(st: State, e: ast.Binary) -> ast.Expr:
         e.type = BOOL if e.op in COMPARISONS or e.op in LOGICAL else UNKNOWN
         return e
     e.type = _result(st, e, as_integer(a), as_integer(b))
+    if st.final and e.op in ("==", "!="):
+        warn_too_long(st, e)
     if st.final and e.type is not UNKNOWN:
         if e.op in COMPARISONS or e.op in ("/", "%"):
             e.left, e.right = unify(st, left, right)

@@ -62,6 +62,24 @@ def pointer_to_text(st: State, e: ast.Expr) -> str:
     return f"str({written(st, e, '...')})" if t.kind == "pointer" and is_text(t) else ""
 
 
+def warn_too_long(st: State, e: ast.Binary) -> None:
+    """A text that the other side of a comparison has no room for."""
+    for one, other in ((e.left, e.right), (e.right, e.left)):
+        if not isinstance(one, ast.String) or isinstance(other, ast.String) or other.type.kind != "string":
+            continue
+        length = len(one.data or one.value.encode("utf-8", "surrogateescape"))
+        # A character array may be full; builtins and functions give texts with a final NUL.
+        room = other.type.size - isinstance(other, (ast.Name, ast.Call))
+        if other.type.size and length > room:
+            text = written(st, other, "the other side")
+            st.warn(
+                e.span,
+                f"This is always {'false' if e.op == '==' else 'true'}: {text} has at most {room} characters, "
+                f"the text {length}.",
+                f'write "{one.value[:room]}"' if room <= LONGEST and one.value.isprintable() else "",
+            )
+
+
 def refuse_float(st: State, e: ast.Expr) -> bool:
     """Report an operand of arithmetic that is a floating-point number; False for others."""
     if not e.type.is_float:

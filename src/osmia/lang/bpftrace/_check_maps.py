@@ -211,7 +211,9 @@ def _converted(st: State, s: ast.Assign, m: MapState, v: ast.Expr, t: Type, fine
     converted = convert(st, v, m.value) if fine else None
     if converted is None:
         where = st.place(m.value_span)
-        st.error(
+        mixed = isinstance(s.target, ast.MapRef) and m.keyed is not None and (s.target.key is not None) != m.keyed
+        report = st.consequence if mixed else st.error
+        report(
             s.span,
             f"Type mismatch for {m.name}: trying to assign value of type '{settle(t)}' when map already has a type "
             f"'{settle(m.value)}'",

@@ -218,6 +218,8 @@ def _unknown_hint(st: State, base: str) -> str:
     if st.ctx.provider in ("uprobe", "uretprobe", "usdt") and st.dwarf.problem:
         return st.dwarf.problem
     tag, _, name = base.partition(" ")
+    if st.ctx.provider in ("uprobe", "uretprobe", "usdt") and (near := suggest(base, st.dwarf.names_like(st, base))):
+        return near
     if st.btf is not None and tag in ("struct", "union", "enum"):
         from . import btftypes
 

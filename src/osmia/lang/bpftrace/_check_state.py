@@ -167,6 +167,13 @@ class State:
         if self.final:
             self._report("error", span, message, hint, self.errors)
 
+    def consequence(self, span: ast.Span, message: str, hint: str = "") -> None:
+        """Report what another error that is reported leads to: it adds nothing to that one."""
+        before = len(self.errors)
+        self.error(span, message, hint)
+        if len(self.errors) > before:
+            self.errors[-1] = self.errors[-1].replace(follows=True)
+
     def fatal(self, span: ast.Span, message: str, hint: str = "") -> None:
         """Report an error that does not depend on inferred types, in whichever walk sees it."""
         self._report("error", span, message, hint, self.errors)

@@ -133,7 +133,8 @@ _ROWS = (
         "The kernel stack. `mode` is how it prints: `bpftrace`, `perf` or `raw`; `limit` is the number of frames, 127 "
         "if left out.", "any? any?"),
     Builtin("ustack", "builtin", ("ustack_t ustack", "ustack_t ustack([mode, ][int limit])"),
-        "The user stack, by frame pointers. `mode` is `bpftrace`, `perf`, `raw` or `build_id`; `limit` is the number "
+        "The user stack, by frame pointers (at the first instruction of a function, or in one that sets up no frame, "
+        "its direct caller is missing). `mode` is `bpftrace`, `perf`, `raw` or `build_id`; `limit` is the number "
         "of frames, 127 if left out.", "any? any?"),
     Builtin("ksym", "function", ("ksym_t ksym(uint64 addr)",), "The kernel symbol that holds an address.", "any",
         _type("ksym")),
@@ -149,7 +150,8 @@ _ROWS = (
         probes=USER_PROBES),
     # ------------------------------------------------------------ memory and strings
     Builtin("str", "function", ("string str(char *data[, uint64 length])",),
-        "Copy a NUL-terminated string from memory, at most `length` bytes or what `max_strlen` allows.", "any int?"),
+        "Copy a NUL-terminated string from memory, at most `length` bytes or what `max_strlen` allows. A number that "
+        "is written out is itself the text: for an address, write `str((int8 *)0x404010)`.", "any int?"),
     Builtin("buf", "function", ("buffer buf(void *data[, uint64 length])",),
         "Copy `length` bytes from memory; the length of an array is known. Print it with %r, %rx or %rh.", "any int?"),
     Builtin("kptr", "function", ("T *kptr(T *pointer)",), "The same pointer, to be read as kernel memory.", "any"),

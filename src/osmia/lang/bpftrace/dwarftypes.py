@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._check_state import State
 
 STORE = "dwarf"
+SEARCHED = 16 << 20  # bytes of names that are looked through for one that was meant
 # DW_TAG_*: what `struct x`, `union x`, `enum x` and a plain name may be.
 _TAGS = {"struct": (0x13, 0x02), "union": (0x17,), "enum": (0x04,), "": (0x16, 0x24, 0x02, 0x13, 0x17)}
 
@@ -131,6 +132,30 @@ class DwarfTypes:
         if (target, name) not in self._named:
             self._named[target, name] = self._find(st, target, name)
         return self._named[target, name]
+
+    def names_like(self, st: State, name: str) -> list[str]:
+        """Types of the current probe's program whose names look like this one: "struct account" for "struct acount"."""
+        from difflib import get_close_matches
+
+        from ...errors import OsmiaError
+
+        tag, _, rest = name.rpartition(" ")
+        start = b"\0" + rest[:1].encode("utf-8", "surrogateescape")
+        try:
+            dwarf = st.env.catalogue.file(st.ctx.target).dwarf if hasattr(st.env.catalogue, "file") else None
+            strings = b"\0" + dwarf.section(".debug_str") if dwarf is not None else b""
+        except OsmiaError:
+            return []  # the look-up that led here has told
+        if not rest or len(strings) > SEARCHED:
+            return []
+        found, at = [], strings.find(start)
+        while at >= 0:
+            end = strings.find(b"\0", at + 1)
+            if abs(end - at - 1 - len(rest)) <= 2:
+                found.append(strings[at + 1 : end].decode("utf-8", "replace"))
+            at = strings.find(start, at + 1)
+        near = [f"{tag} {n}" if tag else n for n in get_close_matches(rest, found)]
+        return [n for n in near if self.named(st, n) is not None]
 
     def _find(self, st: State, target: str, name: str) -> Type | None:
         from ...errors import OsmiaError
