@@ -199,3 +199,49 @@ def test_script_in_a_file_with_parameters(osmia_vm: Make, tmp_path: Path) -> Non
     vm = osmia_vm(path, params=[3, "name"], options={"x": 6})
     vm.fire(OPENAT)
     assert dict(vm.maps["@"]) == {(3, "name", 6): 1}
+
+
+def test_stacks_and_names_of_functions(osmia_vm: Make) -> None:
+    vm = osmia_vm(
+        "kprobe:vfs_read { @k[kstack, func] = count(); @u[ustack(2)] = count(); } "
+        'uprobe:libc:malloc { @m[func, usym(reg("ip"))] = count(); }'
+    )
+    frames = ["vfs_read", "ksys_read+16", "do_syscall_64+0x20"]
+    for _ in range(2):
+        vm.fire("kprobe:vfs_read", kstack=frames, ustack=["read", "main+4", "_start"])
+    vm.fire("uprobe:libc:malloc", [8])
+    ((stack, func),) = vm.maps["@k"]
+    assert stack.frames == ["vfs_read+0", "ksys_read+16", "do_syscall_64+32"]
+    assert (str(func), vm.maps["@k"][stack, func]) == ("vfs_read", 2)
+    assert [stack.frames for stack in vm.maps["@u"]] == [["read+0", "main+4"]]
+    assert [[str(part) for part in key] for key in vm.maps["@m"]] == [["malloc", "malloc"]]
+
+
+def test_one_of_many_functions(osmia_vm: Make) -> None:
+    vm = osmia_vm("kprobe:vfs_rea* { @[probe, func] = count(); } uprobe:libc:mall* { @u[probe] = count(); }")
+    vm.fire("kprobe:vfs_read")
+    vm.fire("kprobe:vfs_readv")
+    vm.fire("kprobe:vfs_read")
+    assert {(probe, str(func)): n for (probe, func), n in vm.maps["@"].items()} == {
+        ("kprobe:vfs_read", "vfs_read"): 2, ("kprobe:vfs_readv", "vfs_readv"): 1,
+    }  # fmt: skip
+    vm.fire("uprobe:libc:malloc")
+    ((name, count),) = vm.maps["@u"].items()
+    assert (name.rsplit(":", 1)[1], count) == ("malloc", 1)
+
+
+def test_typed_arguments_of_functions(osmia_vm: Make) -> None:
+    if not os.access("/sys/kernel/btf/vmlinux", os.R_OK):
+        pytest.skip("needs the types of this kernel")
+    vm = osmia_vm(
+        "fentry:vfs_read { @in[args.count] = count(); } fexit:vfs_read { @out[args.count, retval] = count(); }"
+        "rawtracepoint:sched_switch { @raw[arg0] = count(); } software:faults:1 { @faults = count(); }"
+    )
+    vm.fire("fentry:vfs_read", {"count": 77, "file": 0})
+    vm.fire("fexit:vfs_read", [0, 0, 77, 0], ret=5)
+    vm.fire("rawtracepoint:sched_switch", [1, 2, 3])
+    vm.fire("software:faults:1")
+    assert dict(vm.maps["@in"]) == {77: 1}
+    assert dict(vm.maps["@out"]) == {(77, 5): 1}
+    assert dict(vm.maps["@raw"]) == {1: 1}
+    assert vm.maps["@faults"].value == 1

@@ -80,6 +80,7 @@ class Vm:
         from ..session import Session
         from ..sinks import TextSink
         from ..vm._target import VmTarget, possible_cpus
+        from ._symbols import VmSymbols
 
         self.events: list[Event] = []
         self.warnings: list[str] = []
@@ -94,7 +95,13 @@ class Vm:
         }
         target = _Target(VmTarget(world=self.world, helpers=mocks, engine=engine, checked=checked))
         self._session = Session(
-            self.object, target, sink=self._take, unsafe=unsafe, keep=True, warn=self.warnings.append
+            self.object,
+            target,
+            sink=self._take,
+            unsafe=unsafe,
+            keep=True,
+            symbols=VmSymbols(target),
+            warn=self.warnings.append,
         )
         self._loaded: LoadedVm = target.watch(self._session)
         try:
@@ -139,6 +146,8 @@ class Vm:
         regs: Mapping[str, int] | None = None,
         record: bytes | None = None,
         address: int = 0,
+        kstack: Sequence[str | int] | None = None,
+        ustack: Sequence[str | int] | None = None,
         pid: int | None = None,
         tid: int | None = None,
         comm: str | bytes | None = None,
@@ -152,12 +161,16 @@ class Vm:
 
         `args` of a tracepoint are its fields by name, of functions and USDT probes their arguments in order; a str,
         bytes or list becomes a pointer to it. `ret` is what a function returns, `regs` sets registers, `record`
-        replaces the whole context, `address` is the function's. The task is the machine's own but for what is given.
+        replaces the whole context. `kstack` and `ustack` are the frames of the stacks, innermost first, by name
+        ("vfs_read", "main+16") or address; `address` is the function's, otherwise made up. The task is the machine's
+        own but for what is given.
         Raises VmFault for what a program did wrong, UsageError where nothing is attached.
         """
         self._running(f"fire {probe}")
         task = self._task(pid, tid, comm, uid, gid, ppid, cpu, cgroup)
-        result = self._loaded.events.fire(probe, args, ret=ret, regs=regs, record=record, address=address, task=task)
+        result = self._loaded.events.fire(
+            probe, args, ret=ret, regs=regs, record=record, address=address, task=task, kstack=kstack, ustack=ustack
+        )
         self._settle()
         return result
 

@@ -26,6 +26,8 @@ _STACK = 4096
 _ARGUMENTS = {"x86_64": ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), "aarch64": tuple(f"x{i}" for i in range(8))}
 _NAMES = {"x86_64": ("rip", "rsp", "rax"), "aarch64": ("pc", "sp", "x0")}
 _TIMERS = ("interval", "profile")
+_FUNCTIONS = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe")
+_KERNEL_TEXT, _USER_TEXT, _FUNCTION = 0xFFFF_FFFF_8100_0000, 0x40_0000, 0x1000
 _REGISTERS = (
     "kprobe", "kretprobe", "uprobe", "uretprobe", "usdt", "ksyscall", "kretsyscall", "interval", "profile", "software",
     "hardware", "watchpoint", "asyncwatchpoint",
@@ -39,6 +41,38 @@ class Events:
         self.loaded = loaded
         self.memory = EventMemory(loaded.machine)
         self._due: dict[int, int] = {}
+        self._addresses: dict[tuple[str, bool], int] = {}
+        self._names: dict[int, str] = {}
+
+    # Addresses of functions
+
+    def symbol(self, name: str, user: bool = False) -> int:
+        """The address that a function has here: made up when first asked for, and the same in each run."""
+        found = self._addresses.get((name, user))
+        if found is None:
+            found = (_USER_TEXT if user else _KERNEL_TEXT) + _FUNCTION * len(self._addresses)
+            self._addresses[name, user] = found
+            self._names[found] = name
+        return found
+
+    def name_of(self, address: int) -> tuple[str, int]:
+        """The function that an address of `symbol` is in, and the distance from its start; ("", 0) for others."""
+        start = address - address % _FUNCTION
+        name = self._names.get(start, "")
+        return (name, address - start) if name else ("", 0)
+
+    def _stack(self, frames: Sequence[str | int] | None, user: bool) -> list[int] | None:
+        """Addresses of frames given by name ("main", "main+16") or number."""
+        if frames is None:
+            return None
+        out = []
+        for frame in frames:
+            if isinstance(frame, int):
+                out.append(frame)
+                continue
+            name, _, offset = frame.partition("+")
+            out.append(self.symbol(name, user) + int(offset or "0", 0))
+        return out
 
     # Which programs
 
@@ -68,20 +102,40 @@ class Events:
         record: bytes | None = None,
         address: int = 0,
         task: Task | None = None,
+        kstack: Sequence[str | int] | None = None,
+        ustack: Sequence[str | int] | None = None,
     ) -> int:
         """Run every program that is attached to `probe`; the last one's return value.
 
         `args` of a tracepoint are its fields by name; of functions, USDT and raw tracepoints their arguments in order
         (or by name, where the kernel's types tell the order). Texts, bytes and lists become pointers to them. `ret` is
-        what a function returns. `regs` sets registers by name, `record` replaces the whole context.
+        what a function returns. `regs` sets registers by name, `record` replaces the whole context. `kstack` and
+        `ustack` are the frames of the stacks, innermost first, by name or address.
         Raises what the program did wrong.
         """
         result = 0
-        for hook, at in self.hooks(probe):
-            context = self.context(hook, at, args, ret, regs, address, task) if record is None else record
-            result = self.loaded.fire_hook(hook, context, task, address, at)
-            self.loaded.check()
+        data = self.loaded.machine.data
+        stacks = {True: self._stack(ustack, True), False: self._stack(kstack, False)}
+        before, data["stack"] = data.get("stack"), stacks.__getitem__
+        try:
+            for hook, at in self.hooks(probe):
+                where = address or self._address(hook, at)
+                context = self.context(hook, at, args, ret, regs, where, task) if record is None else record
+                result = self.loaded.fire_hook(hook, context, task, where, at)
+                self.loaded.check()
+        finally:
+            data["stack"] = before
         return result
+
+    def _address(self, hook: VmHook, at: str | int) -> int:
+        """The address of the function that a probe is on, 0 for other probes."""
+        point = hook.point
+        if point.provider not in _FUNCTIONS:
+            return 0
+        user = point.provider in ("uprobe", "uretprobe")
+        name = point.functions[point.offsets.index(at)] if isinstance(at, int) and point.functions else at
+        name = name or point.function
+        return self.symbol(str(name), user) if name else 0
 
     def context(
         self,
@@ -249,7 +303,9 @@ def _places(hook: VmHook, spec: ProbeSpec, text: str) -> list[str | int]:
     if point.provider != spec.provider:
         return []
     if text == point.name or spec.name == point.name:
-        return [*(point.functions or point.offsets)] or [""]
+        several: list[str | int] = [*(point.offsets or point.functions)]
+        if not several or spec.is_pattern or spec.function not in point.functions:
+            return several or [""]
     if spec.provider in _TIMERS:
         same = (spec.period, spec.frequency) == (point.period, point.frequency)
         return [""] if same else []
