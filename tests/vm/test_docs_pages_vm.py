@@ -1,21 +1,24 @@
-"""The page on verifying, block by block: what it shows is what is said, as an ordinary user too."""
+"""The pages on verifying and on user space, block by block: what they show is what happens, as an ordinary user too."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from _pages import ROOT, Page, blocks
 
-PAGE = ROOT / "docs/verify.md"
+PAGES = [ROOT / "docs/verify.md", ROOT / "docs/userspace.md"]
+BLOCKS = [(page, index) for page in PAGES for index in range(len(blocks(page)))]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return Page(PAGE, tmp_path_factory.mktemp("page"))
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Page]:
+    return {page: Page(page, tmp_path_factory.mktemp("page")) for page in PAGES}
 
 
-@pytest.mark.parametrize("index", range(len(blocks(PAGE))))
-def test_the_page_says_what_happens(page: Page, index: int) -> None:
-    page.run(index)
+@pytest.mark.parametrize(("page", "index"), BLOCKS, ids=[f"{page.stem}-{index}" for page, index in BLOCKS])
+def test_the_page_says_what_happens(pages: dict[Path, Page], page: Path, index: int) -> None:
+    pages[page].run(index)
 
 
 def test_scripts_on_system_calls_are_verified_without_tracefs() -> None:
