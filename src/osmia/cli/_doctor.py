@@ -50,8 +50,8 @@ INFO = (
     ),
 )
 MARKS = {"ok": " ok ", "warn": "warn", "fail": "FAIL"}
-# Commands that grant a capability: in a text one at the end grants all that are missing.
-GRANT = "sudo capsh "
+# Commands that grant a capability, and hints that are one: in a text one at the end grants all that are missing.
+GRANT = ("sudo capsh ", "run it with sudo, or grant it: ")
 # What the main job, a script on a tracepoint, needs of the probe types.
 MAIN = ("begin", "tracepoint")
 # Kernel options without which a feature is not there, whatever the version.
@@ -112,13 +112,13 @@ def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial],
     for check in checks:
         lines.append(f"[{MARKS[check.state]}] {check.name}: {check.value}".rstrip())
         if check.state != "ok":
-            lines += [f"       {text}" for text in (check.meaning, _to_do(check.fix)) if text and GRANT not in text]
+            lines += [f"       {text}" for text in (check.meaning, _to_do(check.fix)) if text]
     lines += ["", "probe types, each attached once:"]
     lines += _wrapped([t.name for t in trials if t.works])
     for problem in dict.fromkeys(t.problem for t in trials if not t.works):
         same = [t for t in trials if t.problem == problem]
         lines.append(f"  not {', '.join(t.name for t in same)}: {problem}")
-        lines += [f"      {_to_do(same[0].fix)}"] if same[0].fix and GRANT not in same[0].fix else []
+        lines += [f"      {text}" for text in (_to_do(same[0].fix),) if text]
     kinds: dict[str, list[Answer]] = {}
     for answer in found.features:
         kinds.setdefault(answer.feature.kind, []).append(answer)
@@ -135,7 +135,7 @@ def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial],
         for why in dict.fromkeys(map(reason, unclear)):
             alike = [a.feature.name for a in unclear if reason(a) == why]
             lines += [f"  could not tell ({why}):", *_wrapped(alike, "    ")]
-    if missing := [c.name for c in checks if c.name.startswith("CAP_") and GRANT in c.fix]:
+    if missing := [c.name for c in checks if c.name.startswith("CAP_") and c.fix.startswith(GRANT)]:
         from ..syscalls import grant_command
 
         lines += ["", "A shell with all capabilities that are missing:", f"  {grant_command(*missing)}"]
@@ -144,7 +144,9 @@ def report_text(found: Report, checks: Sequence[Check], trials: Sequence[Trial],
 
 
 def _to_do(fix: str) -> str:
-    """A command is shown as one."""
+    """A command is shown as one, and "" in place of one that grants a capability."""
+    if fix.startswith(GRANT):
+        return ""
     return f"run: {fix}" if fix.startswith(("sudo ", "pip ", "chmod ")) else fix
 
 

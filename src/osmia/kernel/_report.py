@@ -145,6 +145,11 @@ def _sysctls() -> list[Check]:
     if value is not None and value > 1 and not syscalls.has_capability("CAP_PERFMON"):
         meaning, fix = "no kernel events without CAP_PERFMON", "sudo sysctl kernel.perf_event_paranoid=1"
         checks.append(Check("perf_event_paranoid", "warn", str(value), meaning, fix))
+    elif value is not None and value > 2 and "CAP_SYS_ADMIN" not in syscalls.effective_capabilities():
+        meaning = "above 2 kernels of distributions (Debian, Ubuntu) may take CAP_SYS_ADMIN for perf events"
+        checks.append(
+            Check("perf_event_paranoid", "warn", str(value), meaning, "sudo sysctl kernel.perf_event_paranoid=2")
+        )
     else:
         checks.append(Check("perf_event_paranoid", "ok", _shown(value)))
     value = syscalls.sysctl("kernel.kptr_restrict")

@@ -59,7 +59,7 @@ def place(log: str, linked: LinkedProgram | None) -> tuple[str, int, str]:
 
 # enum bpf_prog_type: what takes CAP_NET_ADMIN, and what takes CAP_PERFMON, beside CAP_BPF (is_net_admin_prog_type and
 # is_perfmon_prog_type of kernel/bpf/syscall.c)
-_NET = (3, 4, 6, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 22, 23, 25, 28, 32)
+_NET = (3, 4, 6, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 25, 28, 32)
 _PERF = (2, 5, 7, 17, 24, 26, 27, 28, 29)
 _FUNCTION = (24, 25, 26, 27)  # BPF_TRACE_FENTRY, _FEXIT, BPF_MODIFY_RETURN, BPF_LSM_MAC
 _TRACING = ("CAP_BPF", "CAP_PERFMON")

@@ -67,7 +67,10 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
             path = what.partition(" ")[2]
             if not closed_by_mode(path, write=wanted == "CAP_DAC_OVERRIDE"):
                 missing = ""
-                cause, hint = f"the kernel refuses it ({name}), though not by the mode of the file", suspects(held)
+                cause, hint = (
+                    f"the kernel refuses it ({name}), though not by the mode of the file",
+                    suspects(held, operation),
+                )
         elif wanted == "CAP_BPF" and (disabled := sysctl("kernel.unprivileged_bpf_disabled")):
             # Where it is 0, some maps and socket filters need no capability at all.
             cause += f", and kernel.unprivileged_bpf_disabled is {disabled}"
@@ -77,7 +80,7 @@ def _denied(operation: str, errno: int, what: str, capability: str) -> Permissio
         cause, hint = "capabilities of a user namespace do not count", "run it in the initial user namespace"
     else:
         missing = ""
-        cause, hint = f"{wanted} is held, and the kernel refuses it all the same ({name})", suspects(held)
+        cause, hint = f"{wanted} is held, and the kernel refuses it all the same ({name})", suspects(held, operation)
     return PermissionDenied(
         f"{what}: {cause}",
         capability=missing,
@@ -139,7 +142,7 @@ def closed_by_mode(path: str, *, write: bool = False) -> str:
     return ""
 
 
-def suspects(held: frozenset[str] | None = None) -> str:
+def suspects(held: frozenset[str] | None = None, operation: str = "") -> str:
     """What may have refused a call whose capability is held, likeliest first, each with how to look.
 
     What can be ruled out from here is left out: seccomp by /proc/self/status, lockdown by securityfs.
@@ -147,6 +150,13 @@ def suspects(held: frozenset[str] | None = None) -> str:
     if held is None:
         held = effective_capabilities()
     found = []
+    paranoid = sysctl("kernel.perf_event_paranoid") or 0
+    if operation == "perf_event_open" and paranoid > 2 and "CAP_SYS_ADMIN" not in held:
+        # Upstream knows -1 to 2. Debian's patch "security,perf: Allow further restriction of perf_event_open".
+        found.append(
+            f"kernel.perf_event_paranoid, which is {paranoid}: above 2 kernels of distributions take CAP_SYS_ADMIN "
+            "(try: sudo sysctl kernel.perf_event_paranoid=2)"
+        )
     if seccomp() != 0:
         found.append("a seccomp filter, as of a container or a service (grep Seccomp /proc/self/status: 2)")
     missing = next((name for name in ("CAP_SYS_ADMIN", "CAP_NET_ADMIN") if name not in held), "")

@@ -86,6 +86,8 @@ def test_kernel_addresses(place: Place, kptr: int, paranoid: int, drop: list[str
 def test_sysctls(place: Place) -> None:
     _, checks = told(place, keep=["CAP_BPF"], **sysctls(paranoid=3, jit=0))
     assert checks["perf_event_paranoid"]["state"] == "warn" and checks["JIT"]["state"] == "warn"
+    _, checks = told(place, keep=["CAP_BPF", "CAP_PERFMON"], **sysctls(paranoid=3))
+    assert "CAP_SYS_ADMIN" in checks["perf_event_paranoid"]["meaning"]
     _, checks = told(place, **sysctls(paranoid=3, jit=1))
     assert checks["perf_event_paranoid"]["state"] == checks["JIT"]["state"] == "ok"
 

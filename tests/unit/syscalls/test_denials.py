@@ -94,6 +94,18 @@ def test_what_is_ruled_out_is_not_listed(machine):
     assert places == sorted(places)
 
 
+def test_a_paranoid_kernel_comes_first(machine, monkeypatch):
+    """Debian's kernels take CAP_SYS_ADMIN for perf events where the sysctl is above 2, as it is by default."""
+    machine({"CAP_BPF", "CAP_PERFMON"}, "none")
+    monkeypatch.setattr(_explain, "sysctl", lambda name: 3)
+    hint = denied("perf_event_open", "CAP_PERFMON", "", 13).hint
+    assert hint.startswith("it may be kernel.perf_event_paranoid, which is 3: ")
+    assert "sudo sysctl kernel.perf_event_paranoid=2" in hint
+    assert "perf_event_paranoid" not in denied("bpf(BPF_PROG_LOAD)", "CAP_PERFMON").hint
+    monkeypatch.setattr(_explain, "sysctl", lambda name: 2)
+    assert "perf_event_paranoid" not in denied("perf_event_open", "CAP_PERFMON", "", 13).hint
+
+
 @pytest.mark.parametrize(
     ("wanted", "held", "missing"),
     [
