@@ -79,7 +79,7 @@ def move32(env: Env, insn: Instruction, at: int) -> int:
         env.regs[insn.dst] = Reg(SCALAR, mov32(UNKNOWN), at)
     elif insn.off:
         env.regs[insn.dst] = _extended(env, insn, at, False)
-    elif src.var.umax <= U32:
+    elif src.var.umax <= U32 and env.links_narrow_moves:
         env.regs[insn.dst] = with_id(env, insn.src)
     else:
         env.regs[insn.dst] = Reg(SCALAR, env.rules.mov32(src.var), at)
@@ -139,7 +139,7 @@ def binary_imm(env: Env, insn: Instruction, at: int) -> int:
     if kind in (op.AND, op.OR):
         dst = _split(env, insn, dst, by, at)
     new = Reg(SCALAR, env.rules.alu(kind, dst.var, by, wide), at)
-    if dst.id and kind == op.ADD and wide and not dst.linked and 0 <= insn.imm <= S32_MAX:
+    if dst.id and kind == op.ADD and wide and not dst.linked and 0 <= insn.imm <= S32_MAX and env.links_offsets:
         new.id = dst.id
         new.off = insn.imm
         new.linked = True
@@ -163,7 +163,8 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
         dst = _split(env, insn, dst, src.var, at)
     new = Reg(SCALAR, env.rules.alu(kind, dst.var, src.var, wide), at)
     by = src.var
-    if dst.id and kind == op.ADD and wide and not dst.linked and not by.mask and by.value <= S32_MAX:
+    links = env.links_offsets and dst.id and kind == op.ADD and wide and not dst.linked
+    if links and not by.mask and by.value <= S32_MAX:
         new.id = dst.id
         new.off = by.value
         new.linked = True

@@ -193,19 +193,23 @@ def _outcome(env: Env, dst: Reg, src: Reg, kind: int, wide: bool) -> bool | None
         kind = FLIP[kind]
     if src.kind != SCALAR or (src.var.mask if wide else src.var.mask & U32):
         return None
-    if not not_null(dst) or (src.var.value if wide else src.var.value & U32):
+    if not not_null(dst, env.profile.version) or (src.var.value if wide else src.var.value & U32):
         return None
     return False if kind == op.JEQ else True if kind == op.JNE else None
 
 
-def not_null(reg: Reg) -> bool:
+def not_null(reg: Reg, version: tuple[int, int]) -> bool:
     """Whether the pointer cannot be 0 (kernel: reg_not_null)."""
     from ._state import BTF_ID, MAP_KEY, MEM, SOCK_COMMON, SOCKET, STACK, TCP_SOCK, TRUSTED
 
     if reg.flags & MAYBE_NULL:
         return False
-    if reg.kind in (SOCKET, TCP_SOCK, MAP_VALUE, MAP_KEY, SOCK_COMMON, STACK, MAP_PTR, FUNC):
+    if reg.kind in (SOCKET, TCP_SOCK, MAP_VALUE, MAP_KEY, SOCK_COMMON):
         return True
+    if version < (6, 4):
+        return False
+    if reg.kind in (STACK, MAP_PTR, FUNC):  # of these 6.12 knows maps only
+        return version > (6, 12) or (reg.kind == MAP_PTR and version == (6, 12))
     if reg.kind == BTF_ID:
         return bool(reg.flags & TRUSTED or reg.ref)
     return reg.kind == MEM and not reg.flags & 8

@@ -41,6 +41,15 @@ class Env:
         self.uninit_stack = privileged and profile.has("uninit_stack_reads")
         self.old_encodings = profile.version < (6, 15)
         self.rules = rules(profile)
+        self.old_spills = profile.version < (6, 9)
+        self.immediate_spills = profile.has("immediate_spills")
+        # Pruning: references by their identity (before 6.3), scalars by theirs (6.5), loops by what is precise (until
+        # 6.6).
+        self.exact_refs = profile.version < (6, 3)
+        self.scalar_ids = profile.version >= (6, 5)
+        self.loop_level = 0 if profile.version < (6, 7) else 1  # NOT_EXACT, EXACT
+        self.links_narrow_moves = profile.version >= (6, 5)
+        self.links_offsets = profile.has("linked_offsets")
         self.state: State
         self.frame: Frame
         self.regs: list[Reg] = []

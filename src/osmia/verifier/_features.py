@@ -75,6 +75,8 @@ _ROWS = (
             "r1 = 0\n*(u64 *)(r10 - 8) = r1\n*(u64 *)(r10 - 16) = r1\ncall get_prandom_u32\nr0 &= 7\nr1 = r10\n"
             "r1 += r0\n"
             "r0 = *(u8 *)(r1 - 16)\nr0 = 0\nexit"),
+    Feature("bounded_spills", (5, 11), "", "a number within bounds is known again after a trip over the stack", "",
+            ((5, 10),)),
     Feature("timers", (5, 15), "b00628b1c7d5", "bpf_timer in map values"),
     Feature("narrow_spills", (5, 16), "354e8f1970f8", "1, 2 and 4-byte spills keep their value",
             "w1 = 8\n*(u32 *)(r10 - 8) = r1\nr1 = *(u32 *)(r10 - 8)\nr2 = r10\nr2 += r1\n"
@@ -96,7 +98,7 @@ _ROWS = (
             "call get_prandom_u32\nif r0 > 8 goto out\nif r0 == 8 goto out\nr1 = 0\n*(u64 *)(r10 - 8) = r1\n"
             "r2 = r10\n"
             "r2 += r0\nr0 = *(u8 *)(r2 - 8)\nout:\nr0 = 0\nexit"),
-    Feature("linked_offsets", (6, 10), "98d7ca374ba4", "copies of a register keep in step when a constant was added",
+    Feature("linked_offsets", (6, 11), "98d7ca374ba4", "copies of a register keep in step when a constant was added",
             "call get_prandom_u32\nr1 = r0\nr1 += 1\nif r0 > 6 goto out\nr2 = 0\n*(u64 *)(r10 - 8) = r2\nr2 = r10\n"
             "r2 += r1\nr0 = *(u8 *)(r2 - 8)\nout:\nr0 = 0\nexit"),
     Feature("preempt_disable", (6, 10), "fc7566ad0a82", "sections without preemption"),

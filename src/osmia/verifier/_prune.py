@@ -41,9 +41,10 @@ _UNKNOWN = Reg(SCALAR, UNKNOWN)
 class Ids:
     """Pairs of identities of the old and the new state; each may have one partner only."""
 
-    __slots__ = ("fresh", "new", "old")
+    __slots__ = ("fresh", "new", "old", "scalars")
 
-    def __init__(self) -> None:
+    def __init__(self, scalars: bool = True) -> None:
+        self.scalars = scalars
         self.old: dict[int, int] = {}
         self.new: dict[int, int] = {}
         self.fresh = -1
@@ -62,7 +63,9 @@ class Ids:
         return True
 
     def match_scalar(self, old: int, new: int) -> bool:
-        """The same for scalars, where 0 is an identity that nothing else has."""
+        """The same for scalars, where 0 is an identity that nothing else has; before 6.5 they were not compared."""
+        if not self.scalars:
+            return True
         if not old:
             self.fresh -= 1
             old = self.fresh
@@ -140,7 +143,7 @@ def _is_endless(env: Env, at: int, old: Checkpoint) -> bool:
     return (
         not env.code.callback[at]
         and _may_loop(old, state)
-        and equal(env, old, state, EXACT)
+        and equal(env, old, state, env.loop_level)
         and old.may_goto == state.may_goto
         and old.callback_depth == state.callback_depth
     )
@@ -231,9 +234,9 @@ def equal(env: Env, old: Checkpoint, state: State, level: int) -> bool:
         or len(old.refs) != len(state.refs)
     ):
         return False
-    ids = Ids()
+    ids = Ids(env.scalar_ids)
     for (old_id, _, old_kind), (id, _, kind) in zip(old.refs, state.refs, strict=True):
-        if kind != old_kind or not ids.match(old_id, id):
+        if kind != old_kind or not ids.match(old_id, id) or (env.exact_refs and old_id != id):
             return False
     for (old_id, old_lock), (id, lock) in zip(old.locks, state.locks, strict=True):
         if old_lock is not lock or not ids.match(old_id, id):
@@ -310,7 +313,7 @@ def _slot_alive(env: Env, state: State, n: int, spi: int) -> bool:
 def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: int) -> bool:
     old_frame, frame = old.frames[n], state.frames[n]
     stack = frame.stack
-    complete = not old.branches and level == NOT_EXACT
+    complete = level == NOT_EXACT and (not old.branches or env.loop_level == NOT_EXACT)
     precise = old.precise_slots[n]
     for spi, slot in old_frame.stack.items():
         now = stack.get(spi)
@@ -345,7 +348,7 @@ def _same_slot(env: Env, old: Slot, new: Slot, precise: int, ids: Ids, level: in
     if level == EXACT and old.types != new.types:
         return False
     privileged = env.uninit_stack
-    if level != EXACT:
+    if level != EXACT and not env.old_spills:
         a, b = _as_scalar(old, privileged), _as_scalar(new, privileged)
         if a is not None and b is not None:
             return same(a, b, precise, ids, level)

@@ -6,7 +6,7 @@ from ..isa import op
 from . import _tnum as tnum
 from ._env import EACCES, EINVAL, stack_access
 from ._precision import mark_precise
-from ._scalar import const
+from ._scalar import UNKNOWN, const
 from ._state import (
     INVALID8,
     S_DYNPTR,
@@ -126,7 +126,7 @@ def _fill(env: Env, frame: Frame, frame_number: int, spi: int, slot: Slot, dst: 
         if reg.kind != SCALAR and not env.privileged:
             env.refuse(f"leaking pointer from stack off {-spi * 8 - 8}", EACCES)
         return
-    if reg.kind == SCALAR and reg.var.mask and (not reg.id or reg.linked):
+    if reg.kind == SCALAR and reg.var.mask and (not reg.id or reg.linked) and not env.old_spills:
         reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
         frame.stack[spi] = Slot(slot.types, reg)
     env.regs[dst] = reg
@@ -149,6 +149,9 @@ def _fill_part(env: Env, frame: Frame, frame_number: int, slot: Slot, off: int, 
     while spill_size < 8 and types[7 - spill_size] == S_SPILL:
         spill_size += 1
     spi = (-off - 1) // 8
+    if env.old_spills:
+        _fill_as_before(env, frame_number, slot, off, size, spill_size, dst)
+        return
     if size <= spill_size and off % 8 == 0:
         if size == 4 and spill_size == 4 and _width(reg) <= 32 and reg.var.mask and (not reg.id or reg.linked):
             reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
@@ -167,6 +170,20 @@ def _fill_part(env: Env, frame: Frame, frame_number: int, slot: Slot, off: int, 
         env.regs[dst] = Reg(SCALAR, ZERO, env.pc)
     else:
         env.regs[dst] = unknown(env.pc)
+
+
+def _fill_as_before(env: Env, frame_number: int, slot: Slot, off: int, size: int, spill_size: int, dst: int) -> None:
+    """Before 6.9 only a fill of the spill's size gives it back."""
+    reg = _spilled(slot)
+    if off % 8 == 0 and size == spill_size:
+        env.regs[dst] = reg
+        stack_access(env, frame_number, (-off - 1) // 8)
+        return
+    for n in range(size):
+        kind = slot.types[(-off - 1 - n) % 8]
+        if kind not in (S_SPILL, S_MISC) and not (kind == S_INVALID and env.uninit_stack):
+            env.refuse(f"invalid read from stack off {off}+{n} size {size}", EACCES)
+    env.regs[dst] = unknown(env.pc)
 
 
 def store(env: Env, number: int, reg: Reg, off: int, size: int, value: int, insn: Instruction) -> int:
@@ -197,21 +214,23 @@ def _store_fixed(env: Env, frame_number: int, off: int, size: int, value: int, i
     aligned = not off % 8
     if value >= 0:
         reg = env.regs[value]
-        if reg.kind == SCALAR and aligned:
+        if reg.kind == SCALAR and aligned and (not env.old_spills or kept_by_older(env, reg, size)):
+            if env.old_spills and insn.dst != 10:
+                mark_precise(env, value)
             _spill_scalar(env, frame, frame_number, spi, size, value, old)
         elif reg.kind != SCALAR and reg.kind:
             _spill_pointer(env, frame, frame_number, spi, size, reg)
         else:
             _store_bytes(env, frame, at, size, value, reg.kind == SCALAR and not reg.var.mask and not reg.var.value)
-    elif aligned and is_immediate(insn):
-        _save(frame, spi, Reg(SCALAR, const(insn.imm), env.pc), size, old, env.privileged)
+    elif aligned and is_immediate(insn) and (not env.old_spills or (env.immediate_spills and insn.imm)):
+        _save(env, frame, spi, Reg(SCALAR, const(insn.imm), env.pc), size, old)
         stack_access(env, frame_number, spi)
     else:
         _store_bytes(env, frame, at, size, -1, is_immediate(insn) and insn.imm == 0)
     return 1 << frame_number * 64 + spi if size == 8 else 0
 
 
-def _save(frame: Frame, spi: int, reg: Reg, size: int, old: Slot | None, privileged: bool) -> None:
+def _save(env: Env, frame: Frame, spi: int, reg: Reg, size: int, old: Slot | None) -> None:
     if size == 8:
         frame.stack[spi] = Slot(SPILL8, reg)
         return
@@ -219,19 +238,34 @@ def _save(frame: Frame, spi: int, reg: Reg, size: int, old: Slot | None, privile
     for n in range(8):
         if n >= 8 - size:
             types[n] = S_SPILL
-        elif types[n] != S_ZERO and not (types[n] == S_INVALID and privileged):
+        elif env.old_spills:
+            types[n] = S_MISC if types[n] != S_INVALID else S_INVALID
+        elif types[n] != S_ZERO and not (types[n] == S_INVALID and env.privileged):
             types[n] = S_MISC
     frame.stack[spi] = Slot(bytes(types), reg)
+
+
+def kept_by_older(env: Env, reg: Reg, size: int) -> bool:
+    """Whether a kernel before 6.9 remembers the number: not 0, which makes bytes of zero, nor one without any bound."""
+    var = reg.var
+    if not var.mask and not var.value:
+        return False
+    profile = env.profile
+    if size != 8 and not profile.has("narrow_spills"):
+        return False
+    if var.mask and not profile.has("bounded_spills"):
+        return False
+    return profile.has("constant_spills") and var != UNKNOWN
 
 
 def _spill_scalar(env: Env, frame: Frame, frame_number: int, spi: int, size: int, value: int, old: Slot | None) -> None:
     reg = env.regs[value]
     if _width(reg) <= size * 8:
-        if reg.var.mask and (not reg.id or reg.linked):
+        if reg.var.mask and (not reg.id or reg.linked) and not env.old_spills:
             reg = env.regs[value] = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
     elif reg.id:
         reg = Reg(SCALAR, reg.var, reg.origin)
-    _save(frame, spi, reg, size, old, env.privileged)
+    _save(env, frame, spi, reg, size, old)
     stack_access(env, frame_number, spi)
 
 
