@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from osmia.isa import MAP_TYPES, PROG_TYPES, assemble
@@ -197,10 +199,24 @@ def test_as_many_cpus_as_there_are() -> None:
     assert verify(program, cpus=9).message.startswith("invalid variable-offset write to stack R1")
 
 
-def test_random_bytes_are_refused_and_never_crash() -> None:
-    import random
+def damaged(rng: random.Random, code: bytes) -> bytes:
+    out = bytearray(code)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(out))
+        if rng.random() < 0.7:
+            out[at] = rng.randrange(256)
+        elif len(out) > 8:
+            del out[at & ~7 : (at & ~7) + 8]
+    return bytes(out)
 
+
+def test_damaged_programs_get_a_verdict_and_never_crash() -> None:
     rng = random.Random(8)
-    for _ in range(300):
-        verdict = verify(Program(rng.randbytes(8 * rng.randint(1, 12)), rng.randrange(34), maps=MAPS))
-        assert not verdict.accepted or verdict.processed
+    texts = [*ACCEPTED.values(), *REFUSED.values()]
+    accepted = 0
+    for _ in range(1500):
+        code = damaged(rng, assemble(rng.choice(texts))) if rng.random() < 0.9 else rng.randbytes(8 * rng.randint(1, 9))
+        verdict = verify(Program(code, rng.randrange(34), maps=MAPS), profile(rng.choice((None, "6.1", "4.14"))))
+        assert verdict.accepted or verdict.message
+        accepted += verdict.accepted
+    assert accepted > 20
