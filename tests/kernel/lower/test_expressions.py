@@ -26,7 +26,9 @@ def test_characters_of_texts() -> None:
 
 
 def test_addresses_have_no_sign() -> None:
-    result = begin("$a = (int16)-2; $b = (int64)-1; print((uint8 *)-1); print((uint8 *)$a); print((void *)$b); print((uint64)(int8)-1);")
+    result = begin(
+        "$a = (int16)-2; $b = (int64)-1; print((uint8 *)-1); print((uint8 *)$a); print((void *)$b); print((uint64)(int8)-1);"
+    )
     assert [int(n) for n in result.printed] == [0xFF, 0xFFFE, 2**64 - 1, 2**64 - 1]
 
 
