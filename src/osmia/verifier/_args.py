@@ -185,7 +185,7 @@ def memory(env: Env, call: Call, number: int, size: int, *, writes: bool, zero_o
     reg = env.regs[number]
     kind = reg.kind
     if kind == STACK:
-        if _stack.initialized(env, number, reg, reg.off, size, writes=writes, zero_ok=zero_ok, raw=raw):
+        if _stack.initialized(env, number, reg, reg.off, size, writes=writes, zero_ok=zero_ok, raw=raw, helper=True):
             call.raw_reg, call.raw_size = number, size
     elif kind in (PACKET, PACKET_META):
         _memory.packet(env, number, reg, reg.off, size, zero_ok)

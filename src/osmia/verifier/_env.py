@@ -42,6 +42,8 @@ class Env:
         self.old_encodings = profile.version < (6, 15)
         self.rules = rules(profile)
         self.old_spills = profile.version < (6, 9)
+        self.helpers_write = profile.version < (6, 14)
+        self.variable_stack = profile.has("variable_stack_access")
         self.immediate_spills = profile.has("immediate_spills")
         # Pruning: references by their identity (before 6.3), scalars by theirs (6.5), loops by what is precise (until
         # 6.6).

@@ -49,6 +49,8 @@ def within_bounds(env: Env, number: int, reg: Reg, off: int, size: int, access: 
             env.refuse(f"invalid unbounded variable-offset{access} stack R{number}", EACCES)
         low = var.smin + off
         high = var.smax + off + size
+    if not env.variable_stack:
+        _within_bounds_as_before(env, number, reg, off, size, access)
     if low < -MAX_STACK or high > 0 or size < 0:
         if not var.mask:
             env.refuse(f"invalid{access} stack R{number} off={low} size={size}", EACCES)
@@ -60,6 +62,22 @@ def within_bounds(env: Env, number: int, reg: Reg, off: int, size: int, access: 
         frame.allocated = depth + 7 & ~7
     if depth > env.depths[frame.subprog]:
         env.depths[frame.subprog] = depth
+
+
+def _within_bounds_as_before(env: Env, number: int, reg: Reg, off: int, size: int, access: str) -> None:
+    """Before 5.12 (01f810ace9ed) programs access the stack at fixed offsets only."""
+    var = reg.var
+    indirect = "indirect" in access
+    if var.mask and not indirect:
+        env.refuse(f"variable stack access var_off={tnum.text((var.value, var.mask))} off={off} size={size}", EACCES)
+    low, high = var.smin + off, var.smax + off
+    if low >= -MAX_STACK and high + size <= 0 and size >= 0:
+        return
+    if not indirect:
+        env.refuse(f"invalid stack off={low} size={size}", EACCES)
+    if not var.mask:
+        env.refuse(f"invalid stack type R{number} off={low} access_size={size}", EACCES)
+    env.refuse(f"R{number} {'min' if low < -MAX_STACK else 'max'} value is outside of stack bound", EACCES)
 
 
 def slot_read(env: Env, frame: int, spi: int) -> None:
@@ -340,12 +358,26 @@ def _store_variable(env: Env, reg: Reg, off: int, size: int, value: int, insn: I
 
 
 def initialized(
-    env: Env, number: int, reg: Reg, off: int, size: int, *, writes: bool, zero_ok: bool = False, raw: bool = False
+    env: Env,
+    number: int,
+    reg: Reg,
+    off: int,
+    size: int,
+    *,
+    writes: bool,
+    zero_ok: bool = False,
+    raw: bool = False,
+    helper: bool = False,
 ) -> bool:
     """Bytes of stack that are read as memory. With `raw` they need not be set; True if they then count as written."""
     if size == 0 and not zero_ok:
         env.refuse("invalid zero-sized read", EACCES)
-    within_bounds(env, number, reg, off, size, " write to" if writes else " read from")
+    # Before 6.14 any helper might write what it is given (37cce22dbd51).
+    indirect = helper and env.helpers_write
+    writes = writes or indirect
+    within_bounds(
+        env, number, reg, off, size, " indirect access to" if indirect else " write to" if writes else " read from"
+    )
     var = reg.var
     low, high = var.smin + off, var.smax + off
     if raw and not var.mask:
@@ -356,13 +388,22 @@ def initialized(
         slot = frame.stack.get(spi, _EMPTY)
         kind = slot.types[(-at - 1) % 8]
         if kind != S_MISC:
-            _check_byte(env, frame, slot, number, reg, off, at - low, size, writes)
+            _check_byte(env, frame, slot, number, reg, off, at - low, size, writes, indirect)
         slot_read(env, reg.frame, spi)
     return False
 
 
 def _check_byte(
-    env: Env, frame: Frame, slot: Slot, number: int, reg: Reg, off: int, nth: int, size: int, writes: bool
+    env: Env,
+    frame: Frame,
+    slot: Slot,
+    number: int,
+    reg: Reg,
+    off: int,
+    nth: int,
+    size: int,
+    writes: bool,
+    indirect: bool,
 ) -> None:
     var = reg.var
     at = var.smin + off + nth
@@ -380,10 +421,12 @@ def _check_byte(
             scrub(types)
             frame.stack[spi] = Slot(bytes(types))
         return
+    what = "invalid indirect read from stack" if indirect else "invalid read from stack"
+    if env.variable_stack:
+        what = f"{what} R{number}"
     if not var.mask:
-        env.refuse(f"invalid read from stack R{number} off {var.smin + off}+{nth} size {size}", EACCES)
-    text = tnum.text((var.value, var.mask))
-    env.refuse(f"invalid read from stack R{number} var_off {text}+{nth} size {size}", EACCES)
+        env.refuse(f"{what} off {var.smin + off}+{nth} size {size}", EACCES)
+    env.refuse(f"{what} var_off {tnum.text((var.value, var.mask))}+{nth} size {size}", EACCES)
 
 
 def written(env: Env, reg: Reg, off: int, size: int) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ._env import Env
 
 MAX_STACK = 512
+PRIVATE_STACKS = (2, 5, 7, 17)  # kprobe, tracepoint, perf_event, raw_tracepoint
+PRIVATE_FROM = 64  # bytes
 TAIL_CALL_STACK = 256
 
 
@@ -96,10 +98,12 @@ def check_stack(env: Env) -> tuple[int, ...]:
     rounded = [_round(env, d) for d in env.depths]
     seen_async: set[int] = set()
     starts = [0, *sorted(env.async_callbacks)]
+    # Functions with much stack get one of their own, but those that timers call (a76ab5731e32, 6.13).
+    private = env.program.type in PRIVATE_STACKS and env.profile.has("private_stacks")
     for start in starts:
         if start not in seen_async:
             seen_async.add(start)
-            _chain(env, rounded, start, 0, 1)
+            _chain(env, rounded, start, 0, 1, private and not start and not env.async_callbacks)
     return tuple(env.depths)
 
 
@@ -108,7 +112,7 @@ def _round(env: Env, depth: int) -> int:
     return (max(depth, 1 if unit == 32 else 0) + unit - 1) // unit * unit
 
 
-def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int) -> None:
+def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int, private: bool) -> None:
     code = env.code
     if count > 1 and code.has_tail_call[subprog] and depth >= TAIL_CALL_STACK:
         raise Refused(
@@ -116,7 +120,8 @@ def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int) -
             code.start[subprog],
             EACCES,
         )
-    depth += rounded[subprog]
+    if not private or rounded[subprog] < PRIVATE_FROM:
+        depth += rounded[subprog]
     if depth > MAX_STACK:
         raise Refused(f"combined stack size of {count} calls is {depth}. Too large", code.start[subprog], EACCES)
     for at in range(code.start[subprog], code.end[subprog]):
@@ -128,7 +133,7 @@ def _chain(env: Env, rounded: list[int], subprog: int, depth: int, count: int) -
             continue
         if count + 1 > MAX_FRAMES:
             raise Refused(f"the call stack of {count + 1} frames is too deep !", at, E2BIG)
-        _chain(env, rounded, callee, depth, count + 1)
+        _chain(env, rounded, callee, depth, count + 1, private)
 
 
 def entry_registers(env: Env, frame: Frame) -> None:
