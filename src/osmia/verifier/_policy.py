@@ -149,7 +149,7 @@ def parse_policy(text: str, path: str = "") -> Policy:
     what = f"read policy {path}" if path else "read policy"
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:  # numbers of thousands of digits are neither, and nesting has a limit
         raise FormatError(f"{what}: not TOML: {e}") from e
     lists: dict[str, tuple[str, ...]] = {}
     numbers: dict[str, int] = {}
