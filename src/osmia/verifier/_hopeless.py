@@ -2,8 +2,9 @@
 
 The walk is periodic when the last rounds through a checkpoint's instruction took the same path at the same cost.
 Whatever changes from round to round either decides nothing, or counts in even steps towards a bound that is too far
-away. Then the kernel, which walks all of it, refuses: the limits on instructions and on pending branches are the only
-ways out.
+away: a number, or a register of which one possible value (a witness) keeps the loop going for long enough, whatever
+comparisons teach of it. Then the kernel, which walks all of it, refuses: the limits on instructions and on pending
+branches are the only ways out. Paths that leave the loop do not count, since they may become cheaper.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from ._env import E2BIG, PENDING_LIMIT
 from ._scalar import S64_MAX, S64_MIN, Scalar, const
 from ._scalar_branch import decide
 from ._state import SCALAR
+from ._tnum import U32, U64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..isa import Instruction
     from ._env import Env
     from ._state import Checkpoint, History, Reg
 
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 FROM = 20_000  # instructions walked before the first look
 ROUNDS = 8
 _BAD = ((-1, False, -1), 0)
+FLIP = {
+    op.JEQ: op.JEQ, op.JNE: op.JNE, op.JSET: op.JSET, op.JGE: op.JLE, op.JGT: op.JLT, op.JLE: op.JGE, op.JLT: op.JGT,
+    op.JSGE: op.JSLE, op.JSGT: op.JSLT, op.JSLE: op.JSGE, op.JSLT: op.JSGT,
+}  # fmt: skip
 
 
 def look(env: Env, last: Checkpoint) -> None:
@@ -38,10 +45,12 @@ def look(env: Env, last: Checkpoint) -> None:
     newest, before = rounds[0], rounds[1]
     cost = newest.walked - before.walked
     more = newest.waiting - before.waiting
-    left = (env.limit - env.processed) // cost + 2
-    if more > 0:
-        left = min(left, (PENDING_LIMIT - len(env.pending)) // more + 2)
-    if not _goes_on(env, rounds, left):
+    path = _path(before, newest)
+    left = (env.limit - env.processed) // len(path) + 2
+    soon = min(left, (PENDING_LIMIT - len(env.pending)) // more + 2) if more > 0 else left
+    if _may_be_known(env, rounds, path) or not (
+        _Round(env, rounds, soon, sure=True).goes_on(path) or _Round(env, rounds, left, sure=False).goes_on(path)
+    ):
         env.next_look[last.pc] = env.processed * 5 // 4
         return
     if more > 0 and (PENDING_LIMIT - len(env.pending)) // more * cost < env.limit - env.processed:
@@ -95,32 +104,162 @@ def _places(state: Checkpoint) -> dict[Place, Reg]:
     return out
 
 
-def _goes_on(env: Env, rounds: list[Checkpoint], left: int) -> bool:
-    """Whether no branch of the round can turn out differently within `left` more rounds."""
-    newest, before = _places(rounds[0]), _places(rounds[1])
-    values: dict[Place, Linear] = {}
-    for place, reg in newest.items():
-        old = before.get(place)
-        if old is None or not (old is reg or old.same(reg)):
-            values[place] = (place, 0)
-    steps = _Steps(rounds, left)
-    path = _path(rounds[1], rounds[0])
-    depth = len(rounds[0].frames) - 1
-    for at, hist in enumerate(path):
-        after = path[at + 1].insn if at + 1 < len(path) else rounds[0].pc
-        insn = env.insns[hist.insn]
-        cls = insn.opcode & op.CLASS_MASK
-        if cls in (op.JMP, op.JMP32):
+def _may_be_known(env: Env, rounds: list[Checkpoint], path: list[History]) -> bool:
+    """Whether a coming round may end at a state that is explored to its end: of another path through the loop."""
+    return any(
+        kept.branches == 0 for at in {h.insn for h in path} | {rounds[0].pc} for kept in env.explored.get(at, ())
+    )
+
+
+class _Round:
+    """One round, and whether no branch of it can turn out differently within `left` more.
+
+    `sure`: both outcomes of each branch stay as possible as they are; otherwise those on the path do.
+    """
+
+    def __init__(self, env: Env, rounds: list[Checkpoint], left: int, *, sure: bool) -> None:
+        self._env = env
+        self._sure = sure
+        self._depth = len(rounds[0].frames) - 1
+        self._end = rounds[0].pc
+        self._newest = _places(rounds[0])
+        self._steps = _Steps(rounds, left)
+        self._touched: set[Place] = set()
+        self._witnesses: dict[Place, int] = {}
+        self._values: dict[Place, Linear] = {}
+        before = _places(rounds[1])
+        for place, reg in self._newest.items():
+            old = before.get(place)
+            if old is None or not (old is reg or old.same(reg)):
+                self._values[place] = (place, 0)
+
+    def goes_on(self, path: list[History]) -> bool:
+        """Whether the round will be gone through again and again."""
+        values = self._values
+        for n, hist in enumerate(path):
+            after = path[n + 1].insn if n + 1 < len(path) else self._end
+            insn = self._env.insns[hist.insn]
+            if insn.opcode & op.CLASS_MASK not in (op.JMP, op.JMP32):
+                self._effect(hist)
+                continue
             kind = insn.opcode & op.OP_MASK
             if kind == op.CALL:
-                depth = _call(values, depth, insn.src == op.PSEUDO_CALL and after != hist.insn + 1)
+                self._touched |= {(self._depth, False, number) for number in range(6)}
+                self._depth = _call(values, self._depth, insn.src == op.PSEUDO_CALL and after != hist.insn + 1)
             elif kind == op.EXIT:
-                depth = _return(values, depth)
-            elif kind != op.JA and not _same_outcome(env, hist.insn, values, depth, steps):
+                self._depth = _return(values, self._depth)
+                self._touched |= {(self._depth, False, number) for number in range(6)}
+            elif kind != op.JA and not self._same_outcome(hist.insn, after != hist.insn + 1):
                 return False
+        return not self._touched & self._witnesses.keys()
+
+    def _effect(self, hist: History) -> None:
+        insn = self._env.insns[hist.insn]
+        values, depth = self._values, self._depth
+        cls = insn.opcode & op.CLASS_MASK
+        dst = (depth, False, insn.dst)
+        src = values.get((depth, False, insn.src))
+        slot = (hist.frame, True, hist.slot) if hist.slot >= 0 else None
+        new: Linear | None
+        if cls in (op.ALU, op.ALU64):
+            new = self._arithmetic(insn, values.get(dst), src)
+        elif cls == op.LDX:
+            new = values.get(slot) if slot is not None else None
+        elif cls in (op.ST, op.STX):
+            if slot is not None:
+                self._set(slot, src if cls == op.STX and insn.opcode & op.MODE_MASK == op.MEM else None)
+            if cls != op.STX or insn.opcode & op.MODE_MASK == op.MEM or not insn.imm & op.FETCH:
+                return
+            dst, new = (depth, False, 0 if insn.imm == op.CMPXCHG else insn.src), None
         else:
-            _effect(env, hist, values, depth)
-    return True
+            new = None
+        self._set(dst, new)
+
+    def _set(self, place: Place, value: Linear | None) -> None:
+        self._touched.add(place)
+        if value is None:
+            self._values.pop(place, None)
+        else:
+            self._values[place] = value
+
+    def _arithmetic(self, insn: Instruction, dst: Linear | None, src: Linear | None) -> Linear | None:
+        kind = insn.opcode & op.OP_MASK
+        wide = insn.opcode & op.CLASS_MASK == op.ALU64
+        by_register = insn.opcode & op.X and kind not in (op.NEG, op.END)
+        if kind == op.MOV:
+            if not by_register or src is None:
+                return None
+            return src if not insn.off and (wide or self._steps.fits(src)) else _BAD
+        if dst is None and not (by_register and src is not None):
+            return None
+        if by_register or dst is None or dst is _BAD or kind not in (op.ADD, op.SUB):
+            return _BAD
+        new = dst[0], dst[1] + (insn.imm if kind == op.ADD else -insn.imm)
+        # In 32 bits it is the same as long as nothing wraps.
+        return new if wide or (self._steps.fits(dst) and self._steps.fits(new)) else _BAD
+
+    def _same_outcome(self, at: int, taken: bool) -> bool:
+        insn = self._env.insns[at]
+        kind = insn.opcode & op.OP_MASK
+        if kind == op.JCOND:
+            return False
+        place = (self._depth, False, insn.dst)
+        other = (self._depth, False, insn.src)
+        values, wide = self._values, insn.opcode & op.CLASS_MASK == op.JMP
+        value = values.get(place)
+        if not insn.opcode & op.X:
+            if value is None or (value is not _BAD and self._steps.keeps(value, kind, insn.imm, wide)):
+                return True
+            return value is not _BAD and not value[1] and self._holds(place, value, kind, taken, (insn.imm,) * 2, wide)
+        bound = values.get(other)
+        if value is None and bound is None:
+            return True
+        for a, b, here, how in ((value, bound, other, kind), (bound, value, place, FLIP[kind])):
+            if a is None or a is _BAD or (b is not None and b != (here, 0)):
+                continue
+            ends = self._steps.ends(a, wide)
+            if ends is not None and self._holds(here, b, FLIP[how], taken, ends, wide):
+                return True
+        return False
+
+    def _holds(
+        self, place: Place, value: Linear | None, kind: int, taken: bool, ends: tuple[int, int], wide: bool
+    ) -> bool:
+        """Whether `place kind x` can go on to turn out as it did, x going evenly from one end to the other.
+
+        One value of the place that allows it is enough: what a comparison teaches never excludes what is possible.
+        """
+        reg = self._newest.get(place)
+        if self._sure or place in self._touched or reg is None or reg.kind != SCALAR:
+            return False
+        if value is not None and value != (place, 0):
+            return False
+        if reg.id and any(self._newest[p].id == reg.id for p in self._witnesses if p != place):
+            return False  # the two are one number
+        known = self._witnesses.get(place)
+        for w in _candidates(reg.var) if known is None else (known,):
+            if _contains(reg.var, w) and all(decide(kind, const(w), const(x), wide) is taken for x in ends):
+                if kind in (op.JEQ, op.JNE, op.JSET) and ends[0] != ends[1]:
+                    return False  # the ends do not tell about what lies between them
+                self._witnesses[place] = w
+                return True
+        return False
+
+
+def _candidates(s: Scalar) -> tuple[int, ...]:
+    """Some values that are as far away as any, as they would be written in 64 unsigned bits."""
+    return tuple(w & U64 for w in (s.umax, s.umin, s.smax, s.smin, s.u32max, s.s32max, s.value | s.mask, s.value))
+
+
+def _contains(s: Scalar, w: int) -> bool:
+    signed, low = w - (w >> 63 << 64), w & U32
+    return (
+        w & ~s.mask & U64 == s.value
+        and s.umin <= w <= s.umax
+        and s.smin <= signed <= s.smax
+        and s.u32min <= low <= s.u32max
+        and s.s32min <= low - (low >> 31 << 32) <= s.s32max
+    )
 
 
 def _call(values: dict[Place, Linear], depth: int, enters: bool) -> int:
@@ -143,64 +282,6 @@ def _return(values: dict[Place, Linear], depth: int) -> int:
     return depth - 1
 
 
-def _effect(env: Env, hist: History, values: dict[Place, Linear], depth: int) -> None:
-    insn = env.insns[hist.insn]
-    cls = insn.opcode & op.CLASS_MASK
-    dst = (depth, False, insn.dst)
-    src = values.get((depth, False, insn.src))
-    slot = (hist.frame, True, hist.slot) if hist.slot >= 0 else None
-    new: Linear | None
-    if cls in (op.ALU, op.ALU64):
-        new = _arithmetic(insn.opcode, insn.imm, values.get(dst), src, insn.off)
-    elif cls == op.LDX:
-        new = values.get(slot) if slot is not None else None
-    elif cls in (op.ST, op.STX):
-        if slot is not None:
-            _set(values, slot, src if cls == op.STX and insn.opcode & op.MODE_MASK == op.MEM else None)
-        if cls != op.STX or insn.opcode & op.MODE_MASK == op.MEM or not insn.imm & op.FETCH:
-            return
-        dst, new = (depth, False, 0 if insn.imm == op.CMPXCHG else insn.src), None
-    else:
-        new = None
-    _set(values, dst, new)
-
-
-def _set(values: dict[Place, Linear], place: Place, value: Linear | None) -> None:
-    if value is None:
-        values.pop(place, None)
-    else:
-        values[place] = value
-
-
-def _arithmetic(opcode: int, imm: int, dst: Linear | None, src: Linear | None, off: int) -> Linear | None:
-    kind = opcode & op.OP_MASK
-    wide = opcode & op.CLASS_MASK == op.ALU64
-    by_register = opcode & op.X and kind not in (op.NEG, op.END)
-    if kind == op.MOV:
-        if not by_register:
-            return None
-        return src if wide and not off else (_BAD if src is not None else None)
-    if dst is None and not (by_register and src is not None):
-        return None
-    if wide and not by_register and dst is not None and dst is not _BAD and kind in (op.ADD, op.SUB):
-        return dst[0], dst[1] + (imm if kind == op.ADD else -imm)
-    return _BAD
-
-
-def _same_outcome(env: Env, at: int, values: dict[Place, Linear], depth: int, steps: _Steps) -> bool:
-    insn = env.insns[at]
-    kind = insn.opcode & op.OP_MASK
-    if kind == op.JCOND:
-        return False
-    value = values.get((depth, False, insn.dst))
-    other = values.get((depth, False, insn.src)) if insn.opcode & op.X else None
-    if value is None and other is None:
-        return True
-    if value is None or value is _BAD or insn.opcode & op.X or insn.opcode & op.CLASS_MASK != op.JMP:
-        return False
-    return steps.keeps(value, kind, insn.imm)
-
-
 class _Steps:
     """How places changed over the last rounds, and where they will be after `left` more."""
 
@@ -208,34 +289,53 @@ class _Steps:
         self._history = [_places(r) for r in rounds]
         self._left = left
 
-    def keeps(self, value: Linear, kind: int, imm: int) -> bool:
-        """Whether `place + offset kind imm` comes out the same in every one of the coming rounds."""
-        place, offset = value
+    def _numbers(self, place: Place) -> list[Scalar] | None:
         regs = [h.get(place) for h in self._history]
         scalars = [r.var for r in regs if r is not None and r.kind == SCALAR]
-        if len(scalars) != len(regs):
-            return False
-        if all(not s.mask for s in scalars):
-            return self._constant(scalars, offset, kind, imm)
-        return self._range(scalars, offset, kind, imm)
+        return scalars if len(scalars) == len(regs) else None
 
-    def _constant(self, scalars: list[Scalar], offset: int, kind: int, imm: int) -> bool:
+    def ends(self, value: Linear, wide: bool) -> tuple[int, int] | None:
+        """The first and the last of the coming rounds' values, if it counts in even steps without a wrap."""
+        place, offset = value
+        scalars = self._numbers(place)
+        if scalars is None or any(s.mask for s in scalars):
+            return None
         numbers = [s.smin for s in scalars]
         steps = {a - b for a, b in itertools.pairwise(numbers)}
         if len(steps) != 1:
-            return False
-        step = steps.pop()
+            return None
         first = numbers[0] + offset
-        last = first + step * self._left
-        if not (S64_MIN <= last <= S64_MAX and (first < 0) == (last < 0)):
+        last = first + steps.pop() * self._left
+        if wide:
+            return (first, last) if S64_MIN <= last <= S64_MAX and (first < 0) == (last < 0) else None
+        fine = 0 <= first <= U32 and 0 <= last <= U32 and first >> 31 == last >> 31
+        return (first, last) if fine else None
+
+    def fits(self, value: Linear) -> bool:
+        """Whether it is a number of 32 unsigned bits, and will be."""
+        ends = None if value is _BAD else self.ends(value, True)
+        return ends is not None and min(ends) >= 0 and max(ends) <= U32
+
+    def keeps(self, value: Linear, kind: int, imm: int, wide: bool) -> bool:
+        """Whether `place + offset kind imm` comes out the same in every one of the coming rounds."""
+        ends = self.ends(value, wide)
+        if ends is not None:
+            return self._constant(ends, kind, imm if wide else imm & U32, wide)
+        scalars = self._numbers(value[0])
+        if scalars is None or not wide or all(not s.mask for s in scalars):
             return False
+        return self._range(scalars, value[1], kind, imm)
+
+    def _constant(self, ends: tuple[int, int], kind: int, imm: int, wide: bool) -> bool:
+        first, last = ends
         if kind in (op.JEQ, op.JNE):
+            step = (last - first) // self._left
             away = imm - first
             return not (step and away % step == 0 and 0 <= away // step <= self._left)
         if kind == op.JSET:
             return False
         bound = const(imm)
-        return decide(kind, const(first), bound, True) == decide(kind, const(last), bound, True)
+        return decide(kind, const(first), bound, wide) == decide(kind, const(last), bound, wide)
 
     def _range(self, scalars: list[Scalar], offset: int, kind: int, imm: int) -> bool:
         """Ranges that shrink or move slowly keep both outcomes possible."""
