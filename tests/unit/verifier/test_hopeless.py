@@ -84,7 +84,7 @@ def test_the_short_cut_changes_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
     count = int(os.environ.get("OSMIA_LOOPS", "30"))
     print("seed", seed)
     monkeypatch.setattr(Profile, "complexity_limit", property(lambda self: LIMIT))
-    seen: dict[tuple[bool, bool], int] = {}
+    accepted = 0
     for number in range(count):
         text = loop(random.Random(f"{seed} {number}"))
         monkeypatch.setattr(prune, "FROM", 1 << 40)
@@ -92,7 +92,5 @@ def test_the_short_cut_changes_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(prune, "FROM", 800)
         fast = ask(text)
         assert fast.accepted == slow.accepted, f"{number}: {fast.message} {slow.message}\n{text}"
-        early = fast.processed > LIMIT and not fast.accepted
-        seen[slow.accepted, early] = seen.get((slow.accepted, early), 0) + 1
-    print(seen)
-    assert len(seen) >= 2
+        accepted += slow.accepted
+    assert 0 < accepted < count
