@@ -22,8 +22,11 @@ LIMIT_S = 60
 
 @cache
 def ordinary() -> tuple[list[str], str]:
-    """(command prefix, interpreter) that make an ordinary user without capabilities."""
-    if os.getuid():
+    """(command prefix, interpreter) that make an ordinary user without capabilities.
+
+    With OSMIA_PTRACE_AS_IS=1 everything runs as we are, by our own interpreter: it has LLVM, which the system's lacks.
+    """
+    if os.getuid() or os.environ.get("OSMIA_PTRACE_AS_IS") == "1":
         return [], sys.executable
     setpriv = shutil.which("setpriv")
     prefix = [

@@ -89,6 +89,7 @@ def main():
     except OsmiaError as error:
         print(json.dumps({"error": error.message, "hint": error.hint, "type": type(error).__name__}), flush=True)
         os._exit(1)
+    native = source._loop.native is not None
     print(json.dumps({"tracing": pid}), flush=True)
     if child:
         child.release()
@@ -106,7 +107,7 @@ def main():
     source.stop()
     stopped = time.monotonic() - began
     time.sleep(0.02)  # were anything fired now, it would be counted
-    done = {"counts": hooks.counts, "records": hooks.records, "error": hooks.error, "stop_s": stopped}
+    done = {"counts": hooks.counts, "records": hooks.records, "error": hooks.error, "stop_s": stopped, "native": native}
     print(json.dumps({**done, "warnings": source.warnings, "status": child.status if child else None}), flush=True)
     if wanted.get("linger"):
         os.read(0, 1)

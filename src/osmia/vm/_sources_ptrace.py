@@ -151,6 +151,7 @@ class PtraceSource:
 
                     detach_all(loop, alarm)
                 loop.done = True
+                loop.close()
         except BaseException as error:
             if is_started:
                 hooks.fail(error)
@@ -201,11 +202,14 @@ class PtraceSource:
         thread = loop.threads.get(pid)
         if thread is None or loop.waiter.wait(pid, pt.WALL) != pid or loop.waiter.status >> 16 != pt.EVENT_STOP:
             return
+        thread.asked = False
+        loop.note_again(thread)
         numbers = loop.wanted.system_calls
         program = seccomp_filter(numbers, pt.AUDIT_ARCH, foreign=numbers is None)
         if install_filter(thread, loop.waiter, program, privileged=has_capability("CAP_SYS_ADMIN")):
             loop.filtered = loop.exact = True
             self._in_filter = numbers
+            loop.load()
         thread.resume = loop.resume_request(thread.owner)
         loop.go_on(thread)
 
@@ -224,6 +228,7 @@ class PtraceSource:
                 loop.exact = False  # calls that the filter lets through: stop at all of them
         for tid, thread in loop.threads.items():
             thread.resume = loop.resume_request(thread.owner)
+            thread.asked = True
             pt.ptrace(pt.INTERRUPT, tid)  # the new way to go on begins at a stop
 
     def _quiet(self) -> None:

@@ -34,7 +34,7 @@ def seize(loop: Loop, pid: int) -> None:
             if result == 0:
                 new = True
                 thread = loop.add(tid, pid, int(read_status(tid).get("PPid", 0)))
-                thread.fresh = False
+                thread.fresh, thread.asked = False, True
                 pt.ptrace(pt.INTERRUPT, tid)
             elif result == -EPERM and _tracer_of(tid) == os.getpid():
                 new = True  # a child thread of one that we have: the kernel seized it for us

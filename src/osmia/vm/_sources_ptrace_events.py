@@ -74,6 +74,9 @@ class Events:
             thread.fresh = False
             if thread.born:
                 self._returns_from_fork(thread)
+        if thread.asked and signal == SIGTRAP:
+            thread.asked = False
+            loop.note_again(thread)
         if thread.sample:
             loop.take_sample(thread)
         if signal in STOPPING:
@@ -118,6 +121,8 @@ class Events:
         former = pt.event_message(thread.pid) or thread.pid
         if former != thread.pid and former in loop.threads:
             caller = loop.threads.pop(former)
+            if loop.native is not None:
+                loop.native.move(former, thread.pid, caller.wanted)
             thread.wanted, thread.resume = caller.wanted, caller.resume
             caller.close()
         for other in [t for t in loop.threads.values() if t.tgid == thread.tgid and t is not thread]:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER = 38, 1
 _ARM = MACHINE == "aarch64"
-_INSTRUCTION = b"\x01\x00\x00\xd4" if _ARM else b"\x0f\x05"  # svc #0, syscall
+CALL_INSTRUCTION = b"\x01\x00\x00\xd4" if _ARM else b"\x0f\x05"  # svc #0, syscall
 _PRCTL, _SECCOMP = (167, 277) if _ARM else (157, 317)
-_RESTART = {MASK + 1 - n for n in (512, 513, 514)}  # -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND
+# What a call that was interrupted has as result while its thread is stopped: -ERESTARTSYS, -ERESTARTNOINTR,
+# -ERESTARTNOHAND, -ERESTART_RESTARTBLOCK. On arm64 the thread has already gone back to the instruction.
+RESTARTED = tuple(MASK + 1 - n for n in (512, 513, 514, 516))
+AT_CALL = _ARM
 _SYSCALL_STOP = 0x857F
 _SECCOMP_STOP = 0x7057F
 _RED_ZONE = 256
@@ -51,7 +54,7 @@ class Injection:
         if self._restarts:
             self._at = self._before[PC] - (0 if _ARM else 2)
         try:
-            self.ok = self.thread.read(self._at, len(_INSTRUCTION)) == _INSTRUCTION
+            self.ok = self.thread.read(self._at, len(CALL_INSTRUCTION)) == CALL_INSTRUCTION
         except OSError:
             self.ok = False
         return self
@@ -62,7 +65,7 @@ class Injection:
         words = list(self._before)
         if self._saved:
             self.thread.write(self._scratch(len(self._saved)), self._saved)
-        if self._restarts and not _ARM and self.ok and words[RESULT] in _RESTART:
+        if self._restarts and not _ARM and self.ok and words[RESULT] in RESTARTED[:3]:
             words[PC] -= 2
             words[RESULT] = words[NUMBER]
         self._registers.words[:] = memoryview(pack(f"<{len(words)}Q", *words)).cast("Q")
@@ -128,7 +131,7 @@ def call_instruction(thread: Tracee) -> int:
             for line in file:
                 if line.endswith("[vdso]\n"):
                     start, end = (int(word, 16) for word in line.split(" ", 1)[0].split("-"))
-                    at = thread.read(start, end - start).find(_INSTRUCTION)
+                    at = thread.read(start, end - start).find(CALL_INSTRUCTION)
                     return start + at if at >= 0 else 0
     except OSError:
         return 0

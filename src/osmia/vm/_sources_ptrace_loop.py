@@ -15,7 +15,9 @@ from time import monotonic_ns
 from ..syscalls import _ptrace as pt
 from ._breakpoints import Breakpoints
 from ._sources_ptrace_events import Events
-from ._sources_ptrace_task import Process, Tracee, read_status
+from ._sources_ptrace_inject import AT_CALL, CALL_INSTRUCTION, RESTARTED
+from ._sources_ptrace_native import native_loop
+from ._sources_ptrace_task import NUMBER, PC, RESULT, Process, Tracee, read_status
 from ._sources_ptrace_wanted import Wanted
 
 TYPE_CHECKING = False
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._sources import Hooks
+    from ._sources_ptrace_wanted import Fires
 
 SIGTRAP = 5
 SYSCALL_STOP = 0x7F | (SIGTRAP | 0x80) << 8
 SECCOMP_STOP = 0x7F | SIGTRAP << 8 | pt.EVENT_SECCOMP << 16
 NEVER = 1 << 63
+_TIDS = 1 << 31
+_SIZES = range(1, 1 << 20)  # what a successful PTRACE_GET_SYSCALL_INFO returns: bytes that the kernel had
+_ANY = 1 << 62  # whichever system call comes next
 _LOOKS = 64  # stops between two looks at the clock while there is no rest
 # After these a thread's user may be another one: setuid to setfsgid, by name.
 USER_CALLS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")
@@ -42,6 +48,7 @@ class Loop:
         self.waiter = pt.Waiter()
         self.info = pt.SyscallInfo()
         self.registers = pt.Registers()
+        self.native = native_loop(self.waiter, self.info)
         self.threads: dict[int, Tracee] = {}
         self.unclaimed: dict[int, int] = {}  # threads whose parent's stop is yet to come, with their status
         self.backlog: list[tuple[int, int]] = []  # stops that came while something else was waited for
@@ -80,6 +87,12 @@ class Loop:
         if self.sees_calls:
             self._watch_users()
         self.breakpoints.load()
+        if self.native is not None:
+            if self.sees_calls and not (self.filtered and self.exact):
+                enter = None if self._default_enter else list(wanted.enter)
+                self.native.want(enter, None if self._default_leave else [*wanted.leave, *self.internal])
+            else:
+                self.native.want(None, None)
         for thread in self.threads.values():
             thread.resume = self.resume_request(thread.owner)
 
@@ -116,6 +129,8 @@ class Loop:
     def drop(self, thread: Tracee) -> None:
         """A thread that is no longer ours."""
         self.threads.pop(thread.pid, None)
+        if self.native is not None:
+            self.native.forget(thread.pid)
         self.breakpoints.forget(thread)
         thread.close()
 
@@ -124,12 +139,19 @@ class Loop:
         request = pt.SYSCALL if thread.wanted >= 0 else thread.resume
         pt.ptrace(request, thread.pid, 0, signal)
 
+    def close(self) -> None:
+        """Free the native code; nothing is traced any more."""
+        if self.native is not None:
+            self.native.close()
+            self.native = None
+
     # The loop
 
     def run(self, alarm: pt.Alarm) -> None:
         """Handle stops until `done`; other threads wake it through `calls` and the alarm."""
         waitpid, status = self.waiter.parts()
         where, flags = self.waiter.address, pt.WAIT_FLAGS
+        native = self.native.parts() if self.native is not None else None
         looks = 0
         if self.due != NEVER:
             alarm.set(max(0, self.due - monotonic_ns()))
@@ -138,20 +160,27 @@ class Loop:
                 self._serve(alarm)
                 if self.done:
                     return
-            tid = waitpid(-1, where, flags)
-            if tid > 0:
+            if native is not None:
+                following, plan, words = native
+                tid = following(plan)
+                got = words[6]
+            else:
+                tid = waitpid(-1, where, flags)
+                got = 0
+            if 0 < tid < _TIDS:
                 value = status.value
-                if value in (SECCOMP_STOP, SYSCALL_STOP):
-                    thread = self.threads.get(tid)
-                    if thread is not None:
-                        (self._at_filter if value == SECCOMP_STOP else self._at_syscall)(tid, thread)
-                    else:
-                        self.stop(tid, value)
+                thread = self.threads.get(tid)
+                if thread is not None and value == SECCOMP_STOP:
+                    self._at_filter(tid, thread, got)
+                elif thread is not None and value == SYSCALL_STOP:
+                    self._at_syscall(tid, thread, got)
                 else:
                     self.stop(tid, value)
                 looks += 1
                 if looks < _LOOKS:
                     continue
+            elif tid == 0:
+                looks = 0
             elif not self.calls:
                 self._nobody(alarm)
             looks = 0
@@ -188,13 +217,15 @@ class Loop:
         wait = 0.02 if self.due == NEVER else min(0.02, max(0, self.due - monotonic_ns()) / 1e9)
         time.sleep(wait)
 
-    def _at_filter(self, tid: int, thread: Tracee) -> None:
-        """A system call that the filter picked."""
+    def _at_filter(self, tid: int, thread: Tracee, got: int = 0) -> None:
+        """A system call that the filter picked. `got` says that the information about it is there."""
         info, raw = self.info, pt.raw_ptrace
         words = info.words
-        if self.exact and raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address) > 0:
+        if self.exact and (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             number = words[3]
             fires = self.wanted.enter.get(number, self._default_enter)
+            if thread.again >= 0:
+                fires = self._first_time(thread, number, fires)
             if fires:
                 # The record of a tracepoint lies in what the kernel gave us: number, arguments; before them, in
                 # place of the stack pointer, the common fields, of which only the thread is known.
@@ -208,15 +239,43 @@ class Loop:
                 return
         raw(pt.SYSCALL if thread.wanted >= 0 else thread.resume, tid, 0, 0)
 
-    def _at_syscall(self, tid: int, thread: Tracee) -> None:
-        """The start (where all calls stop) or the end of a system call."""
+    def _first_time(self, thread: Tracee, number: int, fires: Fires) -> Fires:
+        """Nothing for a call that is made again only because we stopped the thread in it."""
+        same, thread.again = thread.again in (number, _ANY), -1
+        if self.native is not None:
+            self.native.show(thread.pid, False)
+        return () if same else fires
+
+    def note_again(self, thread: Tracee) -> None:
+        """The thread is stopped by us: the system call that it was in, if any, will be made again."""
+        registers = self.registers
+        if registers.get(thread.pid) < 0:
+            return
+        words = registers.words
+        if AT_CALL:
+            try:
+                if thread.read(words[PC], 4) != CALL_INSTRUCTION:
+                    return
+            except OSError:
+                return
+            thread.again = words[NUMBER]
+        elif words[NUMBER] >> 63 == 0 and words[RESULT] in RESTARTED:
+            # ERESTART_RESTARTBLOCK: by restart_syscall, which is another call.
+            thread.again = _ANY if words[RESULT] == RESTARTED[3] else words[NUMBER]
+        if thread.again >= 0 and self.native is not None:
+            self.native.show(thread.pid, True)
+
+    def _at_syscall(self, tid: int, thread: Tracee, got: int = 0) -> None:
+        """The start (where all calls stop) or the end of a system call. `got` is as above."""
         info, raw = self.info, pt.raw_ptrace
         words = info.words
-        got = raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)
-        if got > 0:
+        if (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             what = words[0] & 0xFF
             if what == pt.EXIT:
                 number, thread.wanted = thread.wanted, -1
+                if self.native is not None and not (self.filtered and self.exact):
+                    known = self.native.call_of(tid)
+                    number = known if known >= 0 else number
                 fires = self.wanted.leave.get(number, self._default_leave) if number >= 0 else ()
                 after = self.internal.get(number)
                 if after is not None:
@@ -229,6 +288,8 @@ class Loop:
             elif what == pt.ENTRY and not (self.filtered and self.exact):
                 number = thread.wanted = words[3]
                 fires = self.wanted.enter.get(number, self._default_enter)
+                if thread.again >= 0:
+                    fires = self._first_time(thread, number, fires)
                 if fires:
                     words[2] = tid << 32
                     record = info.bytes[16:80].tobytes()

@@ -56,7 +56,7 @@ class Sampler:
             for tid, thread in self.loop.threads.items():
                 if thread.sample or not self._has_run(tid, period) or state_of(tid) != "R":
                     continue
-                thread.sample = pt.ptrace(pt.INTERRUPT, tid) == 0
+                thread.sample = thread.asked = pt.ptrace(pt.INTERRUPT, tid) == 0
         return min((rate[1] for rate in self._rates), default=NEVER)
 
     def _has_run(self, tid: int, period: int) -> bool:

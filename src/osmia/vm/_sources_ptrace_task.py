@@ -60,8 +60,8 @@ class Tracee(Task):
     """
 
     __slots__ = (
-        "_comm", "_comm_file", "_registers", "at_entry", "born", "exiting", "fresh", "held", "owner", "pc", "resume",
-        "returns", "sample", "stepping", "wanted",
+        "_comm", "_comm_file", "_registers", "again", "asked", "at_entry", "born", "exiting", "fresh", "held", "owner",
+        "pc", "resume", "returns", "sample", "stepping", "wanted",
     )  # fmt: skip
 
     named = True  # for all threads; see `comm`
@@ -71,6 +71,8 @@ class Tracee(Task):
         super().__init__(pid, owner.pid, ppid=owner.ppid, cpu=0)
         self.process = self
         self.wanted = -1
+        self.again = -1  # a system call that is made again because we stopped the thread in it
+        self.asked = False  # we asked it to stop
         self.pc = 0  # where it is, when its registers do not say so: behind a breakpoint
         self.at_entry = False  # of a function: there is no frame yet
         self.exiting = False
