@@ -49,7 +49,8 @@ def verify(
         env = Env(program, code, chosen, log, privileged)
         env.cpus = cpus or possible_cpus()
         _structure_checks(env)
-        _walk_all(env)
+        with _without_collector():
+            _walk_all(env)
         depths = _subprog.check_stack(env)
     except Refused as e:
         return _refusal(e, env, log, program)
