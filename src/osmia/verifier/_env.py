@@ -79,8 +79,15 @@ class Env:
         self.changes_packet = [False] * len(code.start)
         self.may_sleep = False
         self.cpus = 1 << 13
+        self.iterates = any(name.startswith("bpf_iter_") for _, name in program.kfuncs)
         self.subprog = 0
         self.access_kinds: dict[int, tuple[int, int]] = {}
+
+    def close(self) -> None:
+        """Let go of the kernel's types."""
+        if self.types is not None:
+            self.types.close()
+            self.types = None
 
     def refuse(self, message: str, errno: int = EINVAL) -> NoReturn:
         """The kernel would stop here with these words."""
@@ -119,6 +126,10 @@ class Env:
         if state.parent is not None:
             state.parent.branches += 1
         return other
+
+    def after_call(self, state: State, result: Reg) -> None:
+        """What a call leaves in r0 to r5 of that state."""
+        state.frames[-1].regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
 
     def source(self, number: int) -> Reg:
         """A register that is read."""

@@ -12,6 +12,8 @@ from ._types import LineInfo, MapInfo, Program, Subprogram
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import closing
+
     from ..objects import LinkedProgram, MapSpec, Object, ProgramSpec, Relocation
 
 # Structs in map values that the kernel gives a meaning of its own, and kinds of pointers told by their type tag.
@@ -44,7 +46,8 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
     linked = link(spec, obj)
     needs_types = linked.core or any(r.kind in ("kfunc", "ksym") for r in linked.relocations)
     if kernel is None and needs_types:
-        kernel = _this_kernel(spec.name)
+        with _this_kernel(spec.name) as kernel:
+            return convert(obj, spec, kernel)
     if linked.core and kernel is not None:
         linked = apply_core(linked, obj.btf, kernel)
     code = bytearray(linked.insns)
@@ -69,11 +72,13 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
     )
 
 
-def _this_kernel(program: str) -> Btf:
+def _this_kernel(program: str) -> closing[Btf]:
+    from contextlib import closing
+
     from ..btf import load_kernel_btf
 
     try:
-        return load_kernel_btf()
+        return closing(load_kernel_btf())
     except BtfError as e:
         raise ObjectError(
             f"verify {program}: it refers to kernel types, and there are none here: {e.message}",

@@ -27,6 +27,7 @@ from ._state import (
     Reg,
     Slot,
 )
+from ._structure import ITERATOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,9 +138,18 @@ def _back_to(env: Env, at: int, old: Checkpoint, entry: Checkpoint) -> None:
         entry.loop_entry = entry
 
 
+def depths_differ(old: State, state: State) -> bool:
+    """Whether an iterator has moved between two states."""
+    from ._iterator import depths_differ as differ
+
+    return differ(old, state)
+
+
 def _is_endless(env: Env, at: int, old: Checkpoint) -> bool:
     """Whether the path came back to a state of its own. Loops over callbacks end by convergence instead."""
     state = env.state
+    if env.code.force[at] == ITERATOR or (env.iterates and depths_differ(old, state)):
+        return False
     return (
         not env.code.callback[at]
         and _may_loop(old, state)
@@ -164,9 +174,14 @@ def _may_loop(old: State, state: State) -> bool:
 
 
 def _converged(env: Env, at: int, old: Checkpoint) -> bool:
-    """At may_goto and calls with callbacks, a state in progress ends the path if it is wide enough."""
+    """At may_goto, iterators and calls with callbacks, a state in progress ends the path if it is wide enough."""
     state = env.state
-    if not env.code.callback[at] and old.may_goto == state.may_goto:
+    if env.code.force[at] == ITERATOR:
+        from ._iterator import is_active
+
+        if not is_active(old):
+            return False
+    elif not env.code.callback[at] and old.may_goto == state.may_goto:
         return False
     if not equal(env, old, state, RANGE):
         return False
@@ -368,6 +383,8 @@ def _same_slot(env: Env, old: Slot, new: Slot, precise: int, ids: Ids, level: in
         return same(old.reg, new.reg, precise, ids, level)
     if kind in (S_DYNPTR, S_ITER, S_IRQ):
         assert old.reg is not None and new.reg is not None
+        if kind == S_ITER and (old.reg.btf, old.reg.size, old.reg.frame) == (new.reg.btf, new.reg.size, new.reg.frame):
+            return ids.match(old.reg.ref, new.reg.ref)  # how far it went does not matter
         return old.reg.same(new.reg) and ids.match(old.reg.id, new.reg.id) and ids.match(old.reg.ref, new.reg.ref)
     return True
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     FUNC,
     DYNPTR,
     ARENA,
-) = range(22)
+    ITER,
+) = range(23)
 
 # Flags of a register.
 MAYBE_NULL = 1
@@ -73,6 +74,7 @@ _NAMES = (
     "func",
     "dynptr_ptr",
     "arena",
+    "iter",
 )
 _PREFIXES = ((RDONLY, "rdonly_"), (RINGBUF, "ringbuf_"), (PERCPU, "percpu_"), (UNTRUSTED, "untrusted_"))
 _PREFIXES_2 = ((TRUSTED, "trusted_"), (RCU, "rcu_"), (ALLOC, "alloc_"), (NON_OWN_REF, "non_own_ref_"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LD_ABS_IND = (op.LD | op.ABS, op.LD | op.IND)
 ALL_CALLER_SAVED = 0x3F
+ITERATOR = 2  # in Code.force: a call of bpf_iter_*_next
 JUMPS = (op.JMP, op.JMP32)
 GPL = frozenset(("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"))
 CONDITIONS = frozenset((op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JSGE, op.JLT, op.JLE, op.JSLT, op.JSLE))
@@ -268,7 +269,7 @@ def _mark(code: Code, at: int, callback_kind: Callable[[Instruction], str]) -> N
         if calls == "sync":
             code.callback[at] = code.force[at] = code.jump[at] = 1
         if calls == "iter":
-            code.force[at] = 1
+            code.force[at] = ITERATOR
         code.prune[at + 1] = code.jump[at + 1] = 1
         if insn.src == op.PSEUDO_CALL:
             code.prune[at] = 1

@@ -75,7 +75,7 @@ def leave(env: Env, _insn: Instruction, at: int) -> int:
         mark_precise(env, 0)
         low, high = frame.return_range or (0, 1)
         if not (low <= result.var.smin and result.var.smax <= high):
-            refuse_range(env, result, low, high, "At callback return")
+            refuse_range(env, result, low, high, "At callback return the register")
         state.frames.pop()
         env.refresh()
         widen_from_entry(env, state, site, 1 << 30)

@@ -54,6 +54,9 @@ def verify(
         depths = _subprog.check_stack(env)
     except Refused as e:
         return _refusal(e, env, log, program)
+    finally:
+        if env is not None:
+            env.close()
     _closing(env, log)
     return Verdict(True, log=log.text(), processed=env.processed, stack_depths=depths)
 
