@@ -328,7 +328,7 @@ def _slot_alive(env: Env, state: State, n: int, spi: int) -> bool:
 def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: int) -> bool:
     old_frame, frame = old.frames[n], state.frames[n]
     stack = frame.stack
-    complete = level == NOT_EXACT and (not old.branches or env.loop_level == NOT_EXACT)
+    complete = not old.branches and level == NOT_EXACT
     precise = old.precise_slots[n]
     for spi, slot in old_frame.stack.items():
         now = stack.get(spi)
