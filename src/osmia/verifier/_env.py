@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 EINVAL, EACCES, E2BIG, ENOENT, EFAULT, EPERM = 22, 13, 7, 2, 14, 1
 PENDING_LIMIT = 8192  # BPF_COMPLEXITY_LIMIT_JMP_SEQ
 MAX_FRAMES = 8
+SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
+SYSCALL = 31  # BPF_PROG_TYPE_SYSCALL: always sleepable
 
 
 class Env:
@@ -77,7 +79,7 @@ class Env:
         self.async_callbacks: set[int] = set()
         self.protos: dict[int, Proto] = {}
         self.changes_packet = [False] * len(code.start)
-        self.may_sleep = False
+        self.may_sleep = bool(program.flags & SLEEPABLE) or program.type == SYSCALL
         self.cpus = 1 << 13
         self.iterates = any(name.startswith("bpf_iter_") for _, name in program.kfuncs)
         self.subprog = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from . import _structure, _subprog, _walk
 from ._call import argument_count
-from ._env import EINVAL, Env
+from ._env import EINVAL, SLEEPABLE, Env
 from ._explain import explain
 from ._log import Log
 from ._profile import profile as choose_profile
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 E2BIG = 7
 ARRAY, PERCPU_ARRAY, ARENA = 2, 6, 33
 TRACE_LIMIT = 10_000
+_MAY_SLEEP = (2, 26, 27, 29, 31)  # kprobe (uprobes), tracing, struct_ops, lsm, syscall
 NEWEST_ENCODING = (6, 15)
 ASYNC_CALLBACK = "timer_set_callback"
 
@@ -90,6 +91,8 @@ def _structure_checks(env: Env) -> None:
     code, program, profile = env.code, env.program, env.profile
     if len(code.insns) > profile.insn_limit:
         raise Refused(f"program of {len(code.insns)} instructions: at most {profile.insn_limit}", 0, E2BIG)
+    if program.flags & SLEEPABLE and program.type not in _MAY_SLEEP:
+        raise Refused("Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable", 0)
     _structure.find_functions(code, program)
     env.depths = [0] * len(code.start)
     if len(code.start) > 1 and not profile.has("bpf_calls"):

@@ -220,3 +220,16 @@ def test_damaged_programs_get_a_verdict_and_never_crash() -> None:
         assert verdict.accepted or verdict.message
         accepted += verdict.accepted
     assert accepted > 20
+
+
+SLEEPS = "r1 = r10\nr1 += -8\nr2 = 8\nr3 = 0\ncall copy_from_user\nr0 = 0\nexit"
+
+
+def test_sleeping_helpers_are_for_sleepable_programs() -> None:
+    from osmia.isa import PROG_TYPES, assemble
+    from osmia.verifier import Program, verify
+
+    code = assemble(SLEEPS)
+    assert "might sleep" in verify(Program(insns=code, type=PROG_TYPES["kprobe"])).message
+    assert verify(Program(insns=code, type=PROG_TYPES["kprobe"], flags=1 << 4)).accepted
+    assert "can be sleepable" in verify(Program(insns=code, type=PROG_TYPES["xdp"], flags=1 << 4)).message
