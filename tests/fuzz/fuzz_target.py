@@ -52,6 +52,8 @@ def child(kind: str, seed: int, first: int, count: int, progress: mmap.mmap, out
         raise Slow
 
     signal.signal(signal.SIGPROF, too_slow)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit = address_space() + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -185,6 +187,8 @@ def main() -> int:
     only = [kind for kind in KINDS if not options.only or kind in options.only.split(",")]
     for kind in only:
         KINDS[kind].setup()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # then what was done so far is reported
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     run, left, workers = Run(options.seed, options.seconds), batches(options.count, only), []
     try:
