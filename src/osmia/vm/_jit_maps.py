@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from ._jit_function import FunctionWriter
 
-_KEY_LIMIT = 64  # longer keys are hashed in Python: the code would grow with them
+_KEY_LIMIT = 1 << 16  # of any longer one the copy alone costs more than a call
+_UNROLLED = 64  # bytes of a key that are hashed and compared without a loop
 
 
 def lookup(w: FunctionWriter, at_load: int, at: int) -> bool:
@@ -93,23 +94,62 @@ class _HashWriter:
             out.append((type, self.load(type, base, offset)))
         return out
 
+    def mix(self, h: str, type: str, value: str) -> str:
+        """The hash with one more word in it."""
+        wide = value if type == "i64" else self.let(f"zext {type} {value} to i64")
+        mixed = self.let(f"mul i64 {self.let(f'xor i64 {h}, {wide}')}, {_MULTIPLIER}")
+        return self.let(f"xor i64 {mixed}, {self.let(f'lshr i64 {mixed}, 32')}")
+
+    def tail(self, base: str) -> tuple[str, str] | None:
+        """(type, value) of what a long key has behind its last whole word."""
+        rest = self.made.key_size % 8
+        return (f"i{8 * rest}", self.load(f"i{8 * rest}", base, self.made.key_size - rest)) if rest else None
+
+    def mix_all(self) -> str:
+        """The hash of a long key, by a loop; the code goes on in block `mixed`."""
+        end = self.made.key_size // 8 * 8
+        self.lines += ["  br label %mix", "mix:", "  %i = phi i64 [ 0, %0 ], [ %i2, %mix ]"]
+        self.lines.append("  %h = phi i64 [ %seed, %0 ], [ %h2, %mix ]")
+        word = self.load("i64", self.let("add i64 %key, %i"))
+        self.lines.append(f"  %h2 = add i64 {self.mix('%h', 'i64', word)}, 0")
+        self.lines += ["  %i2 = add i64 %i, 8", f"  %again = icmp ult i64 %i2, {end}"]
+        self.lines += ["  br i1 %again, label %mix, label %mixed", "mixed:"]
+        tail = self.tail("%key")
+        return self.mix("%h2", *tail) if tail else "%h2"
+
+    def compare_all(self, at: str) -> str:
+        """Whether a long key is the one at `at`, by a loop that leaves at the first difference."""
+        end = self.made.key_size // 8 * 8
+        self.lines += ["  br label %same", "same:", "  %j = phi i64 [ 0, %compare ], [ %j2, %like ]"]
+        mine = self.load("i64", self.let("add i64 %key, %j"))
+        other = self.load("i64", self.let(f"add i64 {at}, %j"))
+        alike = self.let(f"icmp eq i64 {mine}, {other}")
+        self.lines += [f"  br i1 {alike}, label %like, label %more", "like:", "  %j2 = add i64 %j, 8"]
+        self.lines += [f"  %onward = icmp ult i64 %j2, {end}", "  br i1 %onward, label %same, label %whole", "whole:"]
+        mine_tail, other_tail = self.tail("%key"), self.tail(at)
+        if mine_tail is None or other_tail is None:
+            return "true"
+        return self.let(f"icmp eq {mine_tail[0]} {mine_tail[1]}, {other_tail[1]}")
+
     def text(self) -> str:
         m = self.made
         self.lines.append(
             f"define internal i64 @{self.name}(i64 %key, i64 %buckets, i64 %meta, i64 %data, i64 %seed, ptr %s) #0 {{"
         )
-        words = self.words("%key")
-        h = "%seed"
-        for type, value in words:
-            wide = value if type == "i64" else self.let(f"zext {type} {value} to i64")
-            mixed = self.let(f"mul i64 {self.let(f'xor i64 {h}, {wide}')}, {_MULTIPLIER}")
-            h = self.let(f"xor i64 {mixed}, {self.let(f'lshr i64 {mixed}, 32')}")
+        words, start = [], "%0"
+        if m.key_size <= _UNROLLED:
+            words = self.words("%key")
+            h = "%seed"
+            for type, value in words:
+                h = self.mix(h, type, value)
+        else:
+            h, start = self.mix_all(), "%mixed"
         hashed = self.let(f"trunc i64 {h} to i32")
         bucket = self.let(f"and i64 {h}, {m.n_buckets - 1}")
         first = self.load("i32", self.let(f"add i64 %buckets, {self.let(f'shl i64 {bucket}, 2')}"))
         self.lines += ["  br label %loop", "loop:"]
-        self.lines.append(f"  %entry = phi i32 [ {first}, %0 ], [ %next, %more ]")
-        self.lines.append("  %steps = phi i64 [ 0, %0 ], [ %step, %more ]")
+        self.lines.append(f"  %entry = phi i32 [ {first}, {start} ], [ %next, %more ]")
+        self.lines.append(f"  %steps = phi i64 [ 0, {start} ], [ %step, %more ]")
         self.lines.append("  %step = add i64 %steps, 1")
         self._step(hashed, words)
         return "\n".join([*self.lines, "}"])
@@ -124,9 +164,12 @@ class _HashWriter:
         same = self.let(f"icmp eq i32 {self.load('i32', record)}, {hashed}")
         self.lines += [f"  br i1 {same}, label %compare, label %more", "compare:"]
         at = self.let(f"add i64 %data, {self.let(f'mul i64 {index}, {m.stride}')}")
-        equal = "true"
-        for (type, wanted), (_, found) in zip(words, self.words(at)):
-            equal = self.let(f"and i1 {equal}, {self.let(f'icmp eq {type} {wanted}, {found}')}")
+        if words:
+            equal = "true"
+            for (type, wanted), (_, found) in zip(words, self.words(at)):
+                equal = self.let(f"and i1 {equal}, {self.let(f'icmp eq {type} {wanted}, {found}')}")
+        else:
+            equal = self.compare_all(at)
         self.lines += [f"  br i1 {equal}, label %found, label %more", "more:"]
         self.lines.append("  %nextat = add i64 " + record + ", 4")
         self.lines.append(f"  %next = load i32, ptr {self.pointer('%nextat')}, align 1")

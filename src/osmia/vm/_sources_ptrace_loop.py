@@ -221,6 +221,7 @@ class Loop:
         """A system call that the filter picked. `got` says that the information about it is there."""
         info, raw = self.info, pt.raw_ptrace
         words = info.words
+        thread.renamed = True
         if self.exact and (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             number = words[3]
             fires = self.wanted.enter.get(number, self._default_enter)
@@ -269,6 +270,7 @@ class Loop:
         """The start (where all calls stop) or the end of a system call. `got` is as above."""
         info, raw = self.info, pt.raw_ptrace
         words = info.words
+        thread.renamed = True
         if (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             what = words[0] & 0xFF
             if what == pt.EXIT:
@@ -300,6 +302,8 @@ class Loop:
     def stop(self, tid: int, status: int) -> None:
         """Any other stop, or the end of a thread."""
         thread = self.threads.get(tid)
+        if thread is not None:
+            thread.renamed = True
         if status & 0xFF != 0x7F:
             if status == 0xFFFF:
                 return  # continued: nobody asked for that

@@ -61,7 +61,7 @@ class Tracee(Task):
 
     __slots__ = (
         "_comm", "_comm_file", "_registers", "again", "asked", "at_entry", "born", "exiting", "fresh", "held", "owner",
-        "pc", "resume", "returns", "sample", "stepping", "wanted",
+        "pc", "renamed", "resume", "returns", "sample", "stepping", "wanted",
     )  # fmt: skip
 
     named = True  # for all threads; see `comm`
@@ -85,6 +85,7 @@ class Tracee(Task):
         self.returns: list[Return] = []  # of calls that it is in, outermost first
         self._registers = registers
         self._comm = b""
+        self.renamed = True  # the name may be another one than at the last stop
         self._comm_file = -1
         owner.threads += 1
         self.refresh()
@@ -99,8 +100,13 @@ class Tracee(Task):
     # A name changes by prctl, by exec and by a write to /proc: it is read when it is asked for.
     @property
     def comm(self) -> bytes | None:
-        """The name, None where no program asks for it: reading it costs a system call an event."""
-        return self.name if self.named else None
+        """The name, None where no program asks for it: reading it costs a system call, so it is read once a stop."""
+        if not self.named:
+            return None
+        if self.renamed:
+            self.renamed = False
+            return self.name
+        return self._comm
 
     @comm.setter
     def comm(self, value: bytes | None) -> None:
