@@ -17,6 +17,8 @@ from osmia.kernel import helper_support
 
 SCRIPTS = {
     "begin": "begin { @a = 1; }",
+    "end": "end { @a = 1; }",
+    "self": "self:signal:SIGUSR1 { @a = 1; }",
     "tracepoint": "tracepoint:syscalls:sys_enter_getppid { @ = count(); }",
     "rawtracepoint": "rawtracepoint:sched_process_exec { @ = count(); }",
     "interval": "interval:s:9 { @ = count(); }",
@@ -43,7 +45,7 @@ def told() -> dict[str, Any]:
 
 
 def test_it_knows_all_probe_types(told: dict[str, Any]) -> None:
-    assert set(told["probes"]) == set(SCRIPTS)
+    assert set(told["probes"]) == {*SCRIPTS, "usdt"}  # no file with such notes is in the guests
     assert told["tracepoint_scripts"]
 
 
