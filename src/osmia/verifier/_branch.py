@@ -179,7 +179,7 @@ def _moved(rules: Rules, old: Reg, known: Reg) -> Reg:
     if (not old.linked and not known.linked) or (old.linked == known.linked and old.off == known.off):
         return Reg(SCALAR, known.var, old.origin, known.off, known.id, linked=known.linked)
     delta = (old.off if old.linked else 0) - (known.off if known.linked else 0)
-    var = rules.alu(op.ADD, known.var, const(delta), True)
+    var = rules.moved(known.var, delta)
     return Reg(SCALAR, var, old.origin, old.off, old.id, linked=old.linked)
 
 

@@ -77,6 +77,8 @@ def _move(env: Env, insn: Instruction, pointer: Reg, by: Reg, *, reverse: bool) 
     kind = insn.opcode & op.OP_MASK
     var = by.var
     known = not var.mask
+    if var.smin > var.smax or var.umin > var.umax or (known and (var.smin != var.smax or var.umin != var.umax)):
+        return unknown(env.pc)  # on a path that cannot be taken
     if insn.opcode & op.CLASS_MASK != op.ALU64:
         if kind == op.SUB and env.privileged:
             return unknown(env.pc)
@@ -145,7 +147,7 @@ def _sane(env: Env, reg: Reg, pointer: Reg) -> None:
     smin = var.smin
     if not var.mask and not -MAX_VAR_OFF < smin < MAX_VAR_OFF:
         env.refuse(f"math between {pointer.name} pointer and {smin} is not allowed", EINVAL)
-    if reg.kind != SCALAR and not -MAX_VAR_OFF < reg.off < MAX_VAR_OFF:
+    if (reg.kind != SCALAR or reg.linked) and not -MAX_VAR_OFF < reg.off < MAX_VAR_OFF:
         env.refuse(f"{pointer.name} pointer offset {reg.off} is not allowed", EINVAL)
     if smin == S64_MIN:
         env.refuse(f"math between {pointer.name} pointer and register with unbounded min value is not allowed", EINVAL)

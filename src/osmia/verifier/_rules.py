@@ -19,7 +19,7 @@ NEWEST = (6, 18)
 class Rules:
     """Immutable; each field has the signature of the function of the same name of the newest kernel."""
 
-    __slots__ = ("alu", "byte_order", "decide", "forks", "mov32", "movsx", "neg", "refine", "truncate")
+    __slots__ = ("alu", "byte_order", "decide", "forks", "mov32", "moved", "movsx", "neg", "refine", "truncate")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Rules:
         self.alu: Callable[[int, Scalar, Scalar, bool], Scalar] = arithmetic.alu  # type: ignore[attr-defined]
         self.neg: Callable[[Scalar, bool], Scalar] = arithmetic.neg  # type: ignore[attr-defined]
         self.mov32: Callable[[Scalar], Scalar] = arithmetic.mov32  # type: ignore[attr-defined]
+        self.moved: Callable[[Scalar, int], Scalar] = arithmetic.moved  # type: ignore[attr-defined]
         self.movsx: Callable[[Scalar, int, bool], Scalar] = arithmetic.movsx  # type: ignore[attr-defined]
         self.truncate: Callable[[Scalar, int], Scalar] = arithmetic.truncate  # type: ignore[attr-defined]
         self.decide: Callable[[int, Scalar, Scalar, bool], bool | None] = branches.decide  # type: ignore[attr-defined]

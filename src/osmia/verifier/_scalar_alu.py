@@ -51,6 +51,11 @@ def alu(operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
     return sync(value, mask, *full, *low)
 
 
+def moved(a: Scalar, delta: int) -> Scalar:
+    """`a + delta`, for a copy that was so much larger when `a` was learnt of."""
+    return alu(op.ADD, a, const(delta), True)
+
+
 def fork(operation: int, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar] | None:
     """What an arithmetic shift leaves of a sign, -1 or 0, becomes two paths where AND or OR takes it with a constant:
     the `a` to go on with and the one to walk later; None where there is but one path. Newer than 6.18.0, and in its
@@ -250,4 +255,4 @@ _EXACT: dict[int, Callable[[int, int], int]] = {
 }  # fmt: skip
 _SHIFT64: dict[int, Callable[[Scalar, int], Scalar]] = {op.LSH: _left64, op.RSH: _right64, op.ARSH: _arithmetic64}
 
-__all__ = ["alu", "endian", "fork", "from_range", "mov32", "movsx", "neg", "sign_extended_load", "truncate"]
+__all__ = ["alu", "endian", "fork", "from_range", "mov32", "moved", "movsx", "neg", "sign_extended_load", "truncate"]

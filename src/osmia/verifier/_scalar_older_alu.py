@@ -52,6 +52,15 @@ class Arithmetic:
             return UNKNOWN
         return self._combine(operation, a, b, wide)
 
+    def moved(self, a: Scalar, delta: int) -> Scalar:
+        """`a + delta`; the ranges are not brought in step with one another then (seen on 6.12.117)."""
+        b = const(delta)
+        value, mask = tnum.add((a.value, a.mask), (b.value, 0))
+        ours, theirs = (a.s32min, a.s32max, a.u32min, a.u32max), (b.s32min, b.s32max, b.u32min, b.u32max)
+        low = self._ranges(op.ADD, ours, theirs, 0, 0, 32)
+        full = self._ranges(op.ADD, (a.smin, a.smax, a.umin, a.umax), (b.smin, b.smax, b.umin, b.umax), 0, 0, 64)
+        return Scalar(value, mask, *full, *low)
+
     def neg(self, a: Scalar, wide: bool) -> Scalar:
         """0 - a; before 6.17 any number, even in the upper half."""
         return self.alu(op.SUB, const(0), a, wide) if self._negates else UNKNOWN
