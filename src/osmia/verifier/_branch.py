@@ -8,7 +8,6 @@ from ._precision import mark_precise
 from ._prune import widen_from_entry
 from ._refs import drop_reference
 from ._scalar import Scalar, const
-from ._scalar import sync as settle
 from ._state import (
     FUNC,
     MAP_PTR,
@@ -107,8 +106,8 @@ def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, w
     if dst.kind == SCALAR and src.kind == SCALAR:
         (a, b), (c, d) = env.rules.refine(kind, dst.var, src.var, wide)
         if by_register and insn.src == insn.dst:  # the kernel narrows the one register from both sides
-            a = b = _common(a, b)
-            c = d = _common(c, d)
+            a = b = _common(env.rules, a, b)
+            c = d = _common(env.rules, c, d)
         _learn(other, insn, a, b, by_register)
         _learn(state, insn, c, d, by_register)
         for which in (state, other) if linked else ():
@@ -122,8 +121,8 @@ def _both(env: Env, insn: Instruction, at: int, dst: Reg, src: Reg, kind: int, w
     return at + 1
 
 
-def _common(a: Scalar, b: Scalar) -> Scalar:
-    return settle(
+def _common(rules: Rules, a: Scalar, b: Scalar) -> Scalar:
+    return rules.sync(
         a.value, a.mask, max(a.smin, b.smin), min(a.smax, b.smax), max(a.umin, b.umin), min(a.umax, b.umax),
         max(a.s32min, b.s32min), min(a.s32max, b.s32max), max(a.u32min, b.u32min), min(a.u32max, b.u32max),
     )  # fmt: skip
