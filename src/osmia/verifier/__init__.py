@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ._policy import Policy, Violation, load_policy
     from ._profile import Profile, profile, versions
     from ._reasons import reason
-    from ._types import LineInfo, MapInfo, Program, Subprogram, Verdict
+    from ._types import MapInfo, Program, Subprogram, Verdict
     from ._verify import from_spec, verify
 
 # Imported on first use: the kernel's own refusals need the reasons alone.
@@ -26,7 +26,6 @@ _LAZY = {
     "profile": "_profile",
     "versions": "_profile",
     "reason": "_reasons",
-    "LineInfo": "_types",
     "MapInfo": "_types",
     "Program": "_types",
     "Subprogram": "_types",
@@ -37,7 +36,6 @@ _LAZY = {
 
 __all__ = [
     "Explanation",
-    "LineInfo",
     "MapInfo",
     "Place",
     "Policy",

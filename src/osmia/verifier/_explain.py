@@ -14,8 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..objects import LineInfo
     from ._state import Reg
-    from ._types import LineInfo, Program
+    from ._types import Program
 
 # Steps of the failing path that are shown: the last tests before the end.
 SHOWN_TESTS = 4

@@ -8,7 +8,7 @@ from ..btf import KIND_FUNC, KIND_PTR, KIND_STRUCT, KIND_VAR, Btf, BtfType
 from ..errors import BtfError, ObjectError
 from ..isa import op
 from ..objects import apply_core, link
-from ._types import LineInfo, MapInfo, Program, Subprogram
+from ._types import MapInfo, Program, Subprogram
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
         maps=tuple([_map(m, btf) for m in obj.maps]),
         name=spec.name,
         subprograms=_subprograms(linked, obj),
-        lines=tuple([LineInfo(i.insn, i.file, i.text, i.line, i.col) for i in linked.lines]),
+        lines=linked.lines,
         btf=obj.btf,
         attach_to=spec.attach_to,
         flags=spec.flags,

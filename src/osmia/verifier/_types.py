@@ -6,6 +6,7 @@ from .._data import Data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..objects import LineInfo
     from ._explain import Explanation
 
 
@@ -36,16 +37,6 @@ class MapInfo(Data):
     def field_offset(self, kind: str) -> int:
         """Offset of the first special field of that kind in the value, or -1."""
         return next((off for off, _, k in self.btf_fields if k == kind), -1)
-
-
-class LineInfo(Data):
-    """Source of the instructions from slot `insn` on."""
-
-    insn: int
-    file: str
-    text: str
-    line: int
-    column: int = 0
 
 
 class Subprogram(Data):
