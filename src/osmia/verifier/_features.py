@@ -31,6 +31,20 @@ r1 = 0
 r0 = 0
 exit"""
 
+
+def _indexed(*lines: str) -> str:
+    """A probe that is taken if r0 is known to be within 0..15 behind `lines`; r6 is a number of three bits."""
+    start = ("*(u64 *)(r10 - 8) = 0", "*(u64 *)(r10 - 16) = 0", "call get_prandom_u32", "r0 &= 7", "r6 = r0",
+             "call get_prandom_u32")  # fmt: skip
+    end = ("r2 = r10", "r2 += r0", "r0 = *(u8 *)(r2 - 16)", "out:", "r0 = 0", "exit")
+    return "\n".join((*start, *lines, *end))
+
+
+def _dead(*lines: str) -> str:
+    """A probe that is taken if the jump to `dead` in `lines` is known not to be."""
+    return "\n".join(("call get_prandom_u32", *lines, "r0 = 0", "exit", "dead:", "r0 = *(u8 *)(r10 + 8)", "exit"))
+
+
 _ROWS = (
     # what a program consists of
     Feature("bpf_calls", (4, 16), "f4d7e40a5b71", "functions call one another, at most 8 deep",
@@ -90,10 +104,30 @@ _ROWS = (
             ((6, 1),)),
     Feature("ranges_across_sign", (6, 17), "00bf8d0c6c9b", "signed and unsigned ranges that overlap once narrow both",
             "", ((6, 12),)),
-    Feature("known_bits_differ", (6, 18), "", "numbers whose known bits differ are not equal", "", ((6, 12),)),
-    Feature("sign_forks", (6, 18), "", "-1 or 0 is walked as two paths where AND or OR takes it", "", ((6, 12),)),
+    Feature("known_bits_differ", (6, 18), "", "numbers whose known bits differ are not equal",
+            _dead("r0 |= 1", "if r0 == 2 goto dead"), ((6, 12),)),
+    Feature("sign_forks", (6, 18), "", "-1 or 0 is walked as two paths where AND or OR takes it",
+            _indexed("r0 <<= 32", "r0 s>>= 63", "r0 &= -14", "r0 += 14"), ((6, 12),)),
+    Feature("byte_order", (6, 18), "", "known bits are known after a change of byte order",
+            _indexed("r0 = r6", "r0 = be16 r0", "r0 >>= 8")),
     Feature("uninit_stack_reads", (6, 3), "6715df8d5d24", "the privileged may read stack that was not written",
             "r0 = *(u64 *)(r10 - 8)\nr0 = 0\nexit", ((6, 1),)),
+    Feature("context_immediates", (6, 4), "0d80a619c113", "constants are stored into the context without a register",
+            "*(u32 *)(r1 + 48) = 1\nr0 = 0\nexit"),
+    Feature("constant_left", (6, 4), "953d9f5beaf7", "a jump is decided by ranges with the constant on either side",
+            _dead("r0 &= 7", "r1 = 100", "if r1 < r0 goto dead")),
+    Feature("equality_by_ranges", (6, 4), "13fbcee55706", "a number beyond a range is not equal to any of it",
+            _dead("r0 &= 7", "if r0 == 9 goto dead")),
+    Feature("range_comparisons", (6, 8), "", "two ranges narrow one another",
+            _indexed("if r0 > r6 goto out")),
+    Feature("narrower_fills", (6, 9), "", "the low bytes of a spilled number keep its bounds",
+            _indexed("*(u64 *)(r10 - 24) = r6", "r0 = *(u32 *)(r10 - 24)")),
+    Feature("bitwise_ranges", (6, 10), "", "OR, XOR and products of two unknown numbers have bounds",
+            _indexed("r0 &= 7", "r0 |= r6")),
+    Feature("signed_products", (6, 14), "9aa0ebde0014", "products of negative numbers have bounds",
+            _indexed("r6 -= 4", "r6 *= -1", "r6 += 4", "r0 = r6")),
+    Feature("negation", (6, 17), "aced132599b3", "a negated range is one, too",
+            _indexed("r6 = -r6", "r6 += 7", "r0 = r6")),
     Feature("not_equal_bounds", (6, 8), "d028f87517d6", "r != the end of its range narrows the range",
             "call get_prandom_u32\nif r0 > 8 goto out\nif r0 == 8 goto out\nr1 = 0\n*(u64 *)(r10 - 8) = r1\n"
             "r2 = r10\n"

@@ -132,6 +132,8 @@ def store(env: Env, insn: Instruction, at: int) -> int:
 def store_imm(env: Env, insn: Instruction, at: int) -> int:
     """`*(size *)(dst + off) = imm`."""
     reg = env.source(insn.dst)
+    if reg.kind == CTX and env.old_encodings and not env.profile.has("context_immediates"):
+        env.refuse(f"BPF_ST stores into R{insn.dst} ctx is not allowed", EACCES)
     mask = access(env, insn, insn.dst, insn.off, SIZES[insn.opcode & op.SIZE_MASK], True, -1)
     env.instance.wrote(at, mask)
     _same_kind(env, reg)
