@@ -89,7 +89,7 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
         out.setdefault(row, {}).setdefault(who, []).append(value)
 
     for _ in range(rounds):
-        for quiet, count in ((0, 10_000), (1, 20_000)):
+        for quiet, count in ((0, 20_000), (1, 30_000)):
             words = [str(program), str(count), str(quiet)]
             plain, other = run(words, env), run([*strace, *words], env)
             by_pid = attach(words, [*strace, "-p", "PID"], "attached", env)

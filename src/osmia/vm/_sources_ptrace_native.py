@@ -4,7 +4,8 @@ Where a process has no filter, each of its system calls stops twice. `next` wait
 thread go on by itself while nobody wants that call; what anybody wants, and every other kind of stop, it returns.
 
 Which call a thread is in is not told at its end: a table of slots, by thread id, remembers it. Two threads that would
-share a slot do not: the second one's stops are all returned.
+share a slot do not: the second one's stops are all returned. Where nobody wants the end of a call, the stop after its
+start is passed on without asking what it is: it can only be that end.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
     from ._native_image import Image, NativeCode
 
-CALLS, SLOTS, WORDS = 1024, 4096, 3
+CALLS, SLOTS, WORDS = 1024, 4096, 4
 ENTER, LEAVE = 1, 2
 _PASSES = 256  # stops that are passed on before others get a chance: timers, other threads' wishes
 _SYSCALL_STOP, _SECCOMP_STOP = 0x857F, 0x7057F
 
+# slot, in words: 0 thread, 1 call, 2 whether its next call is to be returned, 3 whether its next stop is passed on
 # plan, in words: 0 waitpid, 1 ptrace, 2 status, 3 info, 4 flags by call (bytes), 5 slots, 6 result of the last request
 _IR = f"""
 define i64 @next(i64 %address) nounwind {{
@@ -52,8 +54,23 @@ loop:
   br i1 %some, label %check, label %out
 check:
   %s = load i32, ptr %status
-  switch i32 %s, label %out [ i32 {_SYSCALL_STOP}, label %ask
+  %index = and i64 %wide, {SLOTS - 1}
+  %offset = mul i64 %index, {8 * WORDS}
+  %slot = getelementptr i8, ptr %slots, i64 %offset
+  %owner = load i64, ptr %slot
+  %mine = icmp eq i64 %owner, %wide
+  %in = getelementptr i64, ptr %slot, i64 1
+  %inside = getelementptr i64, ptr %slot, i64 3
+  switch i32 %s, label %out [ i32 {_SYSCALL_STOP}, label %expected
                               i32 {_SECCOMP_STOP}, label %ask ]
+expected:
+  %ends = load i64, ptr %inside
+  %ending = icmp ne i64 %ends, 0
+  %sure = and i1 %mine, %ending
+  br i1 %sure, label %end, label %ask
+end:
+  store i64 0, ptr %inside
+  br label %pass
 ask:
   %got = call i64 (i32, ...) %ptrace(i32 {pt.GET_SYSCALL_INFO}, i32 %tid, i64 {pt.INFO_SIZE}, ptr %info)
   store i64 %got, ptr %p6
@@ -62,12 +79,6 @@ ask:
   %both = and i1 %known, %call
   br i1 %both, label %kind, label %out
 kind:
-  %index = and i64 %wide, {SLOTS - 1}
-  %offset = mul i64 %index, {8 * WORDS}
-  %slot = getelementptr i8, ptr %slots, i64 %offset
-  %owner = load i64, ptr %slot
-  %mine = icmp eq i64 %owner, %wide
-  %in = getelementptr i64, ptr %slot, i64 1
   %op = load i8, ptr %info
   switch i8 %op, label %out [ i8 {pt.ENTRY}, label %enter
                               i8 {pt.EXIT}, label %leave ]
@@ -94,6 +105,12 @@ look:
 test:
   %fp = getelementptr i8, ptr %flags, i64 %which
   %flag = load i8, ptr %fp
+  %start = icmp eq i8 %bit, {ENTER}
+  %after = and i8 %flag, {LEAVE}
+  %boring = icmp eq i8 %after, 0
+  %skip = and i1 %start, %boring
+  %skips = zext i1 %skip to i64
+  store i64 %skips, ptr %inside
   %masked = and i8 %flag, %bit
   %unwanted = icmp eq i8 %masked, 0
   br i1 %unwanted, label %pass, label %out
@@ -135,6 +152,9 @@ class NativeLoop:
     def want(self, enter: Iterable[int] | None, leave: Iterable[int] | None) -> None:
         """Which calls are returned, by number; None: all."""
         self._flags[:] = bytes(CALLS)
+        for at in range(3, WORDS * SLOTS, WORDS):
+            if self._slots[at]:
+                self._slots[at] = 0
         for bit, numbers in ((ENTER, enter), (LEAVE, leave)):
             for number in range(CALLS) if numbers is None else numbers:
                 if number < CALLS:
@@ -162,12 +182,13 @@ class NativeLoop:
         if self._slots[at] in (0, tid):
             self._slots[at] = tid
             self._slots[at + 1] = known if known >= 0 else call & (1 << 64) - 1
+            self._slots[at + 3] = 0
 
     def forget(self, tid: int) -> None:
         """A thread is gone."""
         at = (tid & SLOTS - 1) * WORDS
         if self._slots[at] == tid:
-            self._slots[at] = self._slots[at + 1] = self._slots[at + 2] = 0
+            self._slots[at : at + WORDS] = memoryview(bytes(8 * WORDS)).cast("Q")
 
     def close(self) -> None:
         """Unmap the code."""
