@@ -40,17 +40,23 @@ class Arithmetic:
 
     def alu(self, operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
         """`a operation b`."""
-        if operation not in _KNOWN or (self._classic and broken(b, wide)):
+        if self._classic and broken(b, wide):
             return UNKNOWN
         if not self._halves and not wide:
             a, b = self.truncate(a, 4), self.truncate(b, 4)
             return self.truncate(self.alu(operation, a, b, True), 4)
         known = not (b.mask if wide else b.mask & U32)
+        if operation not in _KNOWN:
+            return self._any(known and not wide)
         if operation in _SHIFTS:
             return self._shift(operation, a, b, wide) if known else UNKNOWN
         if not known and operation not in (_MORE if self._any_source else _PLAIN):
             return UNKNOWN
         return self._combine(operation, a, b, wide)
+
+    def _any(self, low: bool) -> Scalar:
+        """What comes of a division: before 6.10 the upper half is 0 where 32 bits are divided by a constant."""
+        return self.mov32(UNKNOWN) if low and not self._any_source else UNKNOWN
 
     def moved(self, a: Scalar, delta: int) -> Scalar:
         """`a + delta`; the ranges are not brought in step with one another then (seen on 6.12.117)."""
@@ -132,7 +138,7 @@ class Arithmetic:
         bits = 64 if wide else 32
         by = b.value if wide else b.value & U32
         if by >= bits or b.umax >= bits:
-            return UNKNOWN
+            return self._any(not wide)
         if not wide:
             return self._shift32(operation, a, by)
         if operation == op.LSH:

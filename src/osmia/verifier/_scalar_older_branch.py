@@ -38,7 +38,7 @@ class Branches:
 
 
 class ClassicBranches:
-    """Before 6.8: one of the two has to be a constant, but for equality (d028f87517d6, 67420501e868)."""
+    """Before 6.8: one of the two has to be a constant, but for equality (d028f87517d6)."""
 
     def __init__(self, version: tuple[int, int], sync: Callable[..., Scalar]) -> None:
         self._sync = sync
@@ -142,13 +142,17 @@ class ClassicBranches:
 def _ranges(operation: int, b: Scalar, wide: bool, taken: list[int], fallen: list[int]) -> None:
     signed, flip, strict = ORDER[operation]
     bits = 64 if wide else 32
-    number = b.value & (1 << bits) - 1
-    if signed:
-        number = tnum.signed(number, bits)
+    full = (1 << bits) - 1
+
+    def moved(by: int) -> int:
+        """The constant plus one or less one, which may wrap on a path that cannot be taken."""
+        number = b.value + by & full
+        return tnum.signed(number, bits) if signed else number
+
     at = (2 if signed else 4) if wide else (6 if signed else 8)
     if flip:  # a > number, or a >= number
-        taken[at] = max(taken[at], number + strict)
-        fallen[at + 1] = min(fallen[at + 1], number - (not strict))
+        taken[at] = max(taken[at], moved(strict))
+        fallen[at + 1] = min(fallen[at + 1], moved(-(not strict)))
     else:
-        taken[at + 1] = min(taken[at + 1], number - strict)
-        fallen[at] = max(fallen[at], number + (not strict))
+        taken[at + 1] = min(taken[at + 1], moved(-strict))
+        fallen[at] = max(fallen[at], moved(not strict))
