@@ -309,20 +309,15 @@ def same(old: Reg, new: Reg, precise: int, ids: Ids, level: int) -> bool:
     return old.same(new) and ids.match(old.id, new.id) and ids.match(old.ref, new.ref)
 
 
-def _slot_alive(env: Env, state: State, n: int, spi: int) -> bool:
-    """Whether anything reads the slot behind the state's instruction, in the function at hand or a caller."""
-    bit = 1 << n * 64 + spi
+def _alive(env: Env, state: State, n: int) -> int:
+    """Slots of frame `n` that anything reads behind the state's instruction, in the function at hand or a caller."""
     frames = state.frames
-    last = len(frames) - 1
-    if env.instance.live.get(env.pc, 0) & bit:
-        return True
-    for m in range(n, last):
+    alive = env.instance.live.get(env.pc, 0)
+    for m in range(n, len(frames) - 1):
         site = frames[m + 1].callsite
         chain = (*[f.callsite for f in frames[1 : m + 1]], env.code.start[frames[m].subprog])
-        live = env.liveness.instance(chain).live
-        if live.get(site if env.code.callback[site] else site + 1, 0) & bit:
-            return True
-    return False
+        alive |= env.liveness.instance(chain).live.get(site if env.code.callback[site] else site + 1, 0)
+    return alive >> n * 64
 
 
 def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: int) -> bool:
@@ -330,11 +325,12 @@ def _stacks(env: Env, old: Checkpoint, state: State, n: int, ids: Ids, level: in
     stack = frame.stack
     complete = not old.branches and level == NOT_EXACT
     precise = old.precise_slots[n]
+    alive = _alive(env, state, n) if complete else -1
     for spi, slot in old_frame.stack.items():
         now = stack.get(spi)
         if now is slot and level != EXACT and (slot.reg is None or not slot.reg.id):
             continue
-        if complete and not _slot_alive(env, state, n, spi):
+        if not alive >> spi & 1:
             continue
         if now is None:
             if not _all_forgettable(env, slot.types) or (level == EXACT and any(slot.types)):
