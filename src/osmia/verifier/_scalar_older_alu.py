@@ -44,6 +44,11 @@ class Arithmetic:
             return UNKNOWN
         if not self._halves and not wide:
             a, b = self.truncate(a, 4), self.truncate(b, 4)
+            if operation == op.ARSH:
+                if b.mask or b.value >= 32:
+                    return UNKNOWN
+                bits = tnum.shift_arithmetic((a.value, a.mask), b.value, 32)
+                return self._sync(*bits, *UNKNOWN.key()[2:])
             return self.truncate(self.alu(operation, a, b, True), 4)
         known = not (b.mask if wide else b.mask & U32)
         if operation not in _KNOWN:
