@@ -11,6 +11,7 @@ start is passed on without asking what it is: it can only be that end.
 from __future__ import annotations
 
 import mmap
+import os
 
 from ..errors import CacheError, CodegenError, NotSupported, VmError
 from ..syscalls import _ptrace as pt
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 CALLS, SLOTS, WORDS = 1024, 4096, 4
 ENTER, LEAVE = 1, 2
+_PLAN = 128  # bytes
 _PASSES = 256  # stops that are passed on before others get a chance: timers, other threads' wishes
+# A thread that goes on by itself on another processor stops again soon: a few glances find that, while going to sleep
+# and being woken costs more than all else here. After glances in vain, none for twice as many stops as before.
+_GLANCES, _PAUSES = 40, 1024
 _SYSCALL_STOP, _SECCOMP_STOP = 0x857F, 0x7057F
 
 # slot, in words: 0 thread, 1 call, 2 whether its next call is to be returned, 3 whether its next stop is passed on
-# plan, in words: 0 waitpid, 1 ptrace, 2 status, 3 info, 4 flags by call (bytes), 5 slots, 6 result of the last request
+# plan, in words: 0 waitpid, 1 ptrace, 2 status, 3 info, 4 flags by call (bytes), 5 slots, 6 result of the last request,
+# 7 glances, 8 stops until the next glance, 9 how many those were
 _IR = f"""
 define i64 @next(i64 %address) nounwind {{
   %plan = inttoptr i64 %address to ptr
@@ -44,11 +50,48 @@ define i64 @next(i64 %address) nounwind {{
   %p5 = getelementptr i64, ptr %plan, i64 5
   %slots = load ptr, ptr %p5
   %p6 = getelementptr i64, ptr %plan, i64 6
+  %p7 = getelementptr i64, ptr %plan, i64 7
+  %p8 = getelementptr i64, ptr %plan, i64 8
+  %p9 = getelementptr i64, ptr %plan, i64 9
   %number = getelementptr i64, ptr %info, i64 3
   br label %loop
 loop:
   %passed = phi i64 [ 0, %0 ], [ %more, %pass ]
-  %tid = call i32 %wait(i32 -1, ptr %status, i32 {pt.WAIT_FLAGS})
+  %pauses = load i64, ptr %p8
+  %pausing = icmp ne i64 %pauses, 0
+  br i1 %pausing, label %pause, label %try
+pause:
+  %fewer_pauses = sub i64 %pauses, 1
+  store i64 %fewer_pauses, ptr %p8
+  br label %rest
+try:
+  %spins = load i64, ptr %p7
+  br label %spin
+spin:
+  %left = phi i64 [ %spins, %try ], [ %fewer, %glance ]
+  %any = icmp ne i64 %left, 0
+  br i1 %any, label %glance, label %vain
+glance:
+  %fewer = sub i64 %left, 1
+  %seen = call i32 %wait(i32 -1, ptr %status, i32 {pt.WAIT_FLAGS | pt.WNOHANG})
+  %none = icmp eq i32 %seen, 0
+  br i1 %none, label %spin, label %hit
+hit:
+  store i64 1, ptr %p9
+  br label %woken
+vain:
+  %last = load i64, ptr %p9
+  %double = shl i64 %last, 1
+  %large = icmp ugt i64 %double, {_PAUSES}
+  %then = select i1 %large, i64 {_PAUSES}, i64 %double
+  store i64 %then, ptr %p9
+  store i64 %then, ptr %p8
+  br label %rest
+rest:
+  %came = call i32 %wait(i32 -1, ptr %status, i32 {pt.WAIT_FLAGS})
+  br label %woken
+woken:
+  %tid = phi i32 [ %seen, %hit ], [ %came, %rest ]
   %wide = sext i32 %tid to i64
   %some = icmp sgt i32 %tid, 0
   br i1 %some, label %check, label %out
@@ -133,15 +176,16 @@ class NativeLoop:
     def __init__(self, waiter: pt.Waiter, info: pt.SyscallInfo, code: NativeCode) -> None:
         self._code = code
         table = CALLS + 8 * WORDS * SLOTS
-        self._block = mmap.mmap(-1, 64 + table, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._block = mmap.mmap(-1, _PLAN + table, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         view = memoryview(self._block)
         base = buffer_address(self._block)
-        self._plan = view[:64].cast("Q")
-        self._flags = view[64 : 64 + CALLS]
-        self._slots = view[64 + CALLS : 64 + table].cast("Q")
+        self._plan = view[:_PLAN].cast("Q")
+        self._flags = view[_PLAN : _PLAN + CALLS]
+        self._slots = view[_PLAN + CALLS : _PLAN + table].cast("Q")
         places = symbol_address("waitpid"), symbol_address("ptrace"), waiter.address, info.address
-        for i, value in enumerate((*places, base + 64, base + 64 + CALLS)):
+        for i, value in enumerate((*places, base + _PLAN, base + _PLAN + CALLS)):
             self._plan[i] = value
+        self._plan[7] = 0 if (os.cpu_count() or 1) < 2 else _GLANCES
         self._address = base
         self._next: Callable[[int], int] = native_function(code.address("next"), 1)
 
