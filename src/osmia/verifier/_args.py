@@ -173,6 +173,8 @@ def _check_offset(env: Env, number: int, reg: Reg, releases: bool, base: str) ->
     if releases:
         if base == "dynptr" and reg.kind == STACK:
             return
+        if reg.off and env.profile.version < (6, 2):
+            env.refuse(f"dereference of modified {reg.name} ptr R{number} off={reg.off} disallowed", EACCES)
         if reg.off:
             env.refuse(f"R{number} must have zero offset when passed to release func or trusted arg to kfunc")
         _memory.fixed_offset(env, number, reg)

@@ -30,6 +30,7 @@ ARRAY, PERCPU_ARRAY, ARENA = 2, 6, 33
 TRACE_LIMIT = 10_000
 _MAY_SLEEP = (2, 26, 27, 29, 31)  # kprobe (uprobes), tracing, struct_ops, lsm, syscall
 NEWEST_ENCODING = (6, 15)
+SAME_WORDS = (6, 13)
 ASYNC_CALLBACK = "timer_set_callback"
 
 
@@ -42,7 +43,9 @@ def verify(
     which bounds the CPU number that a program may get. Never raises for a bad program: the verdict tells.
     """
     chosen = profile or choose_profile(None)
-    privileged = privileged and chosen.privileged
+    if not privileged:
+        chosen = chosen.unprivileged()
+    privileged = chosen.privileged
     log = Log(level, program)
     env: Env | None = None
     try:
@@ -182,7 +185,7 @@ def _walk_all(env: Env) -> None:
 
 
 def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> Verdict:
-    log.say(refused.message)
+    message = _in_its_words(refused.message, env, log)
     trace: tuple[tuple[int, int], ...] = ()
     registers: tuple[Reg, ...] = ()
     held: list[int] = []
@@ -197,14 +200,26 @@ def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> V
     return Verdict(
         False,
         refused.errno or EINVAL,
-        refused.message,
+        message,
         log.text(),
         refused.insn,
         processed,
-        explanation=explain(program, refused.message, refused.insn, trace, registers, held),
+        explanation=explain(program, refused.message, refused.insn, trace, registers, held).replace(message=message),
         trace=trace,
         registers=registers,
     )
+
+
+def _in_its_words(message: str, env: Env | None, log: Log) -> str:
+    """The log's last line as the kernel at hand writes it."""
+    before = log.lines[-1] if log.lines else ""
+    if env is not None and env.profile.version < SAME_WORDS:
+        from ._words import as_said
+
+        message = as_said(message, env.profile.version, before)
+    if message != before:
+        log.say(message)
+    return message
 
 
 def _closing(env: Env, log: Log) -> None:
