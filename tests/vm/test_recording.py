@@ -188,3 +188,16 @@ def test_well_formed_nonsense(recorded: tuple[Path, str], tmp_path: Path) -> Non
             replayed(bad)
         except OsmiaError:
             continue
+
+
+@pytest.mark.parametrize(("kind", "name"), [("batch", "nothing"), ("run", "nothing"), ("map", "nothing")])
+def test_entries_of_what_is_not_there(recorded: tuple[Path, str], tmp_path: Path, kind: str, name: str) -> None:
+    path, _ = recorded
+    changed = list(read_recording(path))
+    at = next(i for i, entry in enumerate(changed) if entry[0] == kind)
+    changed[at] = (kind, name, *changed[at][2:])
+    with RecordingWriter(tmp_path / "bad.osm") as writer:
+        for each in changed:
+            writer.write(each)
+    with pytest.raises(FormatError):
+        replayed(tmp_path / "bad.osm")

@@ -181,14 +181,15 @@ def _steps(session: Session, tape: Replay) -> None:
         elif kind == "batch":
             session.take_batch()
         elif kind == "run":
-            session.load().programs[entry[1]].run_once()
+            program = session.load().programs.get(entry[1])
+            if program is not None:
+                program.run_once()
         elif kind in ("map", "lost"):
-            before = entry
             session.report_losses()
-            if tape.peek() is before:
-                raise FormatError(f"replay recording {tape.path}: {entry[:3]} belongs to nothing")
         else:
             tape.skip()
+        if tape.peek() is entry:
+            raise FormatError(f"replay recording {tape.path}: {entry[:3]} belongs to nothing", hint="record it again")
 
 
 def _events_only(session: Session, tape: Replay) -> None:
