@@ -23,8 +23,8 @@ from _vm_programs import make as make_accepted
 from osmia.btf import Btf
 from osmia.errors import OsmiaError
 from osmia.isa import HELPERS, MAP_TYPES, PROG_TYPES, assemble
-from osmia.objects import Function, MapSpec, Object, ProgramSpec, link, pack, read_elf
-from osmia.verifier import LineInfo, MapInfo, Program, Subprogram, from_spec, profile, verify, versions
+from osmia.objects import Function, LineInfo, MapSpec, Object, ProgramSpec, link, pack, read_elf
+from osmia.verifier import MapInfo, Program, Subprogram, from_spec, profile, verify, versions
 from osmia.verifier._policy import parse_policy
 from osmia.vm import VmTarget
 from osmia.vm._code_check import FIELDS
@@ -169,7 +169,7 @@ def program(rng: Rng) -> tuple[Program, object, bool, int]:
         Subprogram(rng.randint(-1, len(insns) // 8 + 1), "f", rng.random() < 0.3, rng.choice((0, 1, 5, 999)))
         for _ in range(rng.choice((0, 0, 0, 1, 3)))
     )
-    lines = tuple(LineInfo(rng.randint(-1, 30), "f.c", "x = 1;", 3) for _ in range(rng.choice((0, 0, 2))))
+    lines = tuple(LineInfo(rng.randint(-1, 30), "f.c", 3, 0, "x = 1;") for _ in range(rng.choice((0, 0, 2))))
     made = Program(
         insns=insns,
         type=rng.choice((*PROG_TYPES.values(), 6, 3, 1, rng.getrandbits(8))),
