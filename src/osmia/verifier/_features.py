@@ -89,8 +89,8 @@ _ROWS = (
             "r1 = 0\n*(u64 *)(r10 - 8) = r1\n*(u64 *)(r10 - 16) = r1\ncall get_prandom_u32\nr0 &= 7\nr1 = r10\n"
             "r1 += r0\n"
             "r0 = *(u8 *)(r1 - 16)\nr0 = 0\nexit"),
-    Feature("bounded_spills", (5, 11), "", "a number within bounds is known again after a trip over the stack", "",
-            ((5, 10),)),
+    Feature("bounded_spills", (5, 11), "5689d49b71ad", "a number within bounds is known again after a trip over the stack",
+            "", ((5, 10),)),
     Feature("timers", (5, 15), "b00628b1c7d5", "bpf_timer in map values"),
     Feature("narrow_spills", (5, 16), "354e8f1970f8", "1, 2 and 4-byte spills keep their value",
             "w1 = 8\n*(u32 *)(r10 - 8) = r1\nr1 = *(u32 *)(r10 - 8)\nr2 = r10\nr2 += r1\n"
@@ -114,11 +114,11 @@ _ROWS = (
             "call get_prandom_u32\nif r0 > 8 goto out\nif r0 == 8 goto out\nr1 = 0\n*(u64 *)(r10 - 8) = r1\n"
             "r2 = r10\n"
             "r2 += r0\nr0 = *(u8 *)(r2 - 8)\nout:\nr0 = 0\nexit"),
-    Feature("range_comparisons", (6, 8), "", "two ranges narrow one another",
+    Feature("range_comparisons", (6, 8), "67420501e868", "two ranges narrow one another",
             _indexed("if r0 > r6 goto out")),
-    Feature("narrower_fills", (6, 9), "", "the low bytes of a spilled number keep its bounds",
+    Feature("narrower_fills", (6, 9), "c1e6148cb4f8", "the low bytes of a spilled number keep its bounds",
             _indexed("*(u64 *)(r10 - 24) = r6", "r0 = *(u32 *)(r10 - 24)")),
-    Feature("bitwise_ranges", (6, 10), "", "OR, XOR and products of two unknown numbers have bounds",
+    Feature("bitwise_ranges", (6, 10), "138cc42c05d1", "OR, XOR and products of two unknown numbers have bounds",
             _indexed("r0 &= 7", "r0 |= r6")),
     Feature("preempt_disable", (6, 10), "fc7566ad0a82", "sections without preemption"),
     Feature("linked_offsets", (6, 11), "98d7ca374ba4", "copies of a register keep in step when a constant was added",

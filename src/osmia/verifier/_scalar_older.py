@@ -46,7 +46,7 @@ def sync_two_rounds(*bounds: int) -> Scalar:
 
 
 def sync_two_rounds_extended(*bounds: int) -> Scalar:
-    """6.12 to 6.16: as before, and a positive low half tells the upper one of a sign-extended number (138cc42c05d1)."""
+    """6.12 to 6.16: as before, and a positive low half tells the upper one of a sign-extended number (9f5469b84577)."""
     value, mask, smin, smax, umin, umax, s32min, s32max, u32min, u32max = by_bits(*bounds)
     full, low = (smin, smax, umin, umax), (s32min, s32max, u32min, u32max)
     for _ in range(2):

@@ -38,7 +38,7 @@ class Branches:
 
 
 class ClassicBranches:
-    """Before 6.8: one of the two has to be a constant, but for equality (d028f87517d6)."""
+    """Before 6.8: one of the two has to be a constant, but for equality (67420501e868)."""
 
     def __init__(self, version: tuple[int, int], sync: Callable[..., Scalar]) -> None:
         self._sync = sync
