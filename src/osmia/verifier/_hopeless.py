@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FROM = 20_000  # instructions walked before the first look
 ROUNDS = 8
 _BAD = ((-1, False, -1), 0)
+_BACK = {op.ALU64 | op.RSH: U32, op.ALU64 | op.ARSH: U32 >> 1}  # the largest number that comes back by a shift by 32
 FLIP = {
     op.JEQ: op.JEQ, op.JNE: op.JNE, op.JSET: op.JSET, op.JGE: op.JLE, op.JGT: op.JLT, op.JLE: op.JGE, op.JLT: op.JGT,
     op.JSGE: op.JSLE, op.JSGT: op.JSLT, op.JSLE: op.JSGE, op.JSLT: op.JSGT,
@@ -127,6 +128,7 @@ class _Round:
         self._touched: set[Place] = set()
         self._witnesses: dict[Place, int] = {}
         self._values: dict[Place, Linear] = {}
+        self._shifted: dict[Place, Linear] = {}  # what was shifted to the left by 32, to be shifted back
         before = _places(rounds[1])
         for place, reg in self._newest.items():
             old = before.get(place)
@@ -143,6 +145,8 @@ class _Round:
                 self._effect(hist)
                 continue
             kind = insn.opcode & op.OP_MASK
+            if kind in (op.CALL, op.EXIT):
+                self._shifted.clear()
             if kind == op.CALL:
                 self._touched |= {(self._depth, False, number) for number in range(6)}
                 self._depth = _call(values, self._depth, insn.src == op.PSEUDO_CALL and after != hist.insn + 1)
@@ -162,9 +166,16 @@ class _Round:
         slot = (hist.frame, True, hist.slot) if hist.slot >= 0 else None
         new: Linear | None
         if cls in (op.ALU, op.ALU64):
+            shifted = self._shifted.pop(dst, None)
             new = self._arithmetic(insn, values.get(dst), src)
+            if insn.opcode == op.ALU64 | op.LSH and insn.imm == 32:
+                if values.get(dst, _BAD) is not _BAD:
+                    self._shifted[dst] = values[dst]
+            elif shifted is not None and insn.imm == 32 and insn.opcode in _BACK:
+                new = shifted if self._steps.fits(shifted, _BACK[insn.opcode]) else _BAD
         elif cls == op.LDX:
             new = values.get(slot) if slot is not None else None
+            self._shifted.pop(dst, None)
         elif cls in (op.ST, op.STX):
             if slot is not None:
                 self._set(slot, src if cls == op.STX and insn.opcode & op.MODE_MASK == op.MEM else None)
@@ -177,6 +188,8 @@ class _Round:
 
     def _set(self, place: Place, value: Linear | None) -> None:
         self._touched.add(place)
+        if value is not _BAD:
+            self._shifted.pop(place, None)
         if value is None:
             self._values.pop(place, None)
         else:
@@ -311,10 +324,10 @@ class _Steps:
         fine = 0 <= first <= U32 and 0 <= last <= U32 and first >> 31 == last >> 31
         return (first, last) if fine else None
 
-    def fits(self, value: Linear) -> bool:
-        """Whether it is a number of 32 unsigned bits, and will be."""
+    def fits(self, value: Linear, most: int = U32) -> bool:
+        """Whether it is a number of 32 unsigned bits (or less than that), and will be."""
         ends = None if value is _BAD else self.ends(value, True)
-        return ends is not None and min(ends) >= 0 and max(ends) <= U32
+        return ends is not None and min(ends) >= 0 and max(ends) <= most
 
     def keeps(self, value: Linear, kind: int, imm: int, wide: bool) -> bool:
         """Whether `place + offset kind imm` comes out the same in every one of the coming rounds."""

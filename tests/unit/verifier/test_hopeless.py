@@ -31,6 +31,7 @@ HUGE = [
     "call 7\nw1 = 0\nl:\nif w0 <= w1 goto o\nw1 += 3\ngoto l\no:\nr0 = 1\nexit",
     "call 7\nr0 &= 0xffffff0\nr1 = 0\nl:\nr1 += 1\nif r0 s> r1 goto l\nr0 = 1\nexit",
     "call 7\nr6 = 0\nr7 = r0\nr0 = 1\nl:\nr6 += 1\nw8 = w6\nif w8 < w7 goto l\nexit",
+    "w6 = 0\nl:\nw6 += 1\nr7 = r6\nr7 <<= 32\nr7 s>>= 32\nif r7 s< 5000000 goto l\nr0 = 1\nexit",
     "r6 = 0\nl:\ncall 7\nif r0 > 5 goto n\nr6 += 1\nn:\nr6 += 1\nif r6 < 5000000 goto l\nr0 = 1\nexit",
 ]
 
@@ -52,7 +53,8 @@ def loop(r: random.Random) -> str:
         [], ["r8 += 1"], ["call 7", "r8 = r0"], ["*(u64 *)(r10 - 8) = r6", "r6 = *(u64 *)(r10 - 8)"],
         ["call 7", "if r0 > 7 goto m", "r8 = 1", "m:"], ["r8 = r6", "if w8 == 77777 goto out"], ["w8 = w6", "r8 += 9"],
         ["if r9 > 5 goto m", "r8 = 3", "m:"], ["if r7 s< 3 goto out"], ["if r6 == r9 goto out"], ["r9 = 5"],
-        ["r7 &= 0xffff"], ["r7 += 1"], ["r9 += 1", "if r9 > 1000 goto out"], ["r9 >>= 1", "if r9 > 3 goto m", "m:"],
+        ["r6 <<= 32", "r6 s>>= 32"], ["r6 <<= 32", "r6 >>= 32"], ["r7 &= 0xffff"], ["r7 += 1"],
+        ["r9 += 1", "if r9 > 1000 goto out"], ["r9 >>= 1", "if r9 > 3 goto m", "m:"],
     ))  # fmt: skip
     size = len(body) + r.choice((2, 2, 3, 4))
     rounds = r.choice((LIMIT // size, LIMIT * 2, 900, LIMIT // size + r.randint(-40, 40), 1 << 20))
