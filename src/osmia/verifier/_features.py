@@ -89,7 +89,7 @@ _ROWS = (
             "r1 = 0\n*(u64 *)(r10 - 8) = r1\n*(u64 *)(r10 - 16) = r1\ncall get_prandom_u32\nr0 &= 7\nr1 = r10\n"
             "r1 += r0\n"
             "r0 = *(u8 *)(r1 - 16)\nr0 = 0\nexit"),
-    Feature("bounded_spills", (5, 11), "5689d49b71ad", "a number within bounds is known again after a trip over the stack",
+    Feature("bounded_spills", (5, 11), "5689d49b71ad", "a bounded number is known again after a trip over the stack",
             "", ((5, 10),)),
     Feature("timers", (5, 15), "b00628b1c7d5", "bpf_timer in map values"),
     Feature("narrow_spills", (5, 16), "354e8f1970f8", "1, 2 and 4-byte spills keep their value",
@@ -133,7 +133,7 @@ _ROWS = (
     Feature("negation", (6, 17), "aced132599b3", "a negated range is one, too",
             _indexed("r6 = -r6", "r6 += 7", "r0 = r6")),
     Feature("ranges_across_sign", (6, 17), "00bf8d0c6c9b", "signed and unsigned ranges that overlap once narrow both",
-            "", ((6, 12),)),
+            _indexed("if r0 s> 3 goto out", "if r0 s< -8 goto out", "if r0 < 5 goto out", "r0 += 16"), ((6, 12),)),
     Feature("known_bits_differ", (6, 18), "", "numbers whose known bits differ are not equal",
             _dead("r0 |= 1", "if r0 == 2 goto dead"), ((6, 12),)),
     Feature("sign_forks", (6, 18), "", "-1 or 0 is walked as two paths where AND or OR takes it",
