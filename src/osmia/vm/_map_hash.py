@@ -70,6 +70,10 @@ def hash_words(words: tuple[int, ...], seed: int = 0) -> int:
     return h & 0xFFFFFFFF
 
 
+# The count lies in memory that others may share, and may have filled with nonsense.
+_MOST = 0xFFFF_FFFF
+
+
 class HashMap(VmMap):
     """Values by key; E2BIG when it is full."""
 
@@ -251,7 +255,7 @@ class HashMap(VmMap):
         self._store(entry, value, cpu, fresh=True)
         self._link(entry, hashed)
         if old < 0:
-            self._header[_COUNT] += 1
+            self._header[_COUNT] = min(self._header[_COUNT] + 1, _MOST)
             return 0
         self._unlink(old)
         self._meta[4 * old + _USED] = 0
@@ -291,7 +295,7 @@ class HashMap(VmMap):
                 return -ENOENT
             self._unlink(entry)
             self._give_back(entry)
-            self._header[_COUNT] -= 1
+            self._header[_COUNT] = max(self._header[_COUNT] - 1, 0)
         return 0
 
     # ---- for users ----------------------------------------------------------------------------------------------
@@ -380,7 +384,7 @@ class LruHashMap(HashMap):
             header[_HAND] = hand
             self._unlink(entry)
             meta[4 * entry + _USED] = 0
-            header[_COUNT] -= 1
+            header[_COUNT] = max(header[_COUNT] - 1, 0)
             return entry
         return -1 - ENOMEM
 
