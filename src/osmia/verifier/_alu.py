@@ -139,10 +139,8 @@ def binary_imm(env: Env, insn: Instruction, at: int) -> int:
     if kind in (op.AND, op.OR):
         dst = _split(env, insn, dst, by, at)
     new = Reg(SCALAR, env.rules.alu(kind, dst.var, by, wide), at)
-    if dst.id and kind == op.ADD and wide and not dst.linked and 0 <= insn.imm <= S32_MAX and env.links_offsets:
-        new.id = dst.id
-        new.off = insn.imm
-        new.linked = True
+    if dst.id and wide and not dst.linked and kind in (op.ADD, op.SUB):
+        _link(env, new, dst, kind, insn.imm)
     env.regs[insn.dst] = new
     return at + 1
 
@@ -163,13 +161,21 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
         dst = _split(env, insn, dst, src.var, at)
     new = Reg(SCALAR, env.rules.alu(kind, dst.var, src.var, wide), at)
     by = src.var
-    links = env.links_offsets and dst.id and kind == op.ADD and wide and not dst.linked
-    if links and not by.mask and by.value <= S32_MAX:
-        new.id = dst.id
-        new.off = by.value
-        new.linked = True
+    if dst.id and wide and not dst.linked and kind in (op.ADD, op.SUB) and not by.mask and insn.src != insn.dst:
+        _link(env, new, dst, kind, by.smin)
     env.regs[insn.dst] = new
     return at + 1
+
+
+def _link(env: Env, new: Reg, old: Reg, kind: int, by: int) -> None:
+    """What is learnt of the sum holds for the number it came from; of negative offsets and differences, in 6.18.44."""
+    if not env.links_offsets or not -S32_MAX <= by <= S32_MAX:
+        return
+    if (by < 0 or kind == op.SUB) and env.profile.version < (6, 18):
+        return
+    new.id = old.id
+    new.off = by if kind == op.ADD else -by
+    new.linked = True
 
 
 def _split(env: Env, insn: Instruction, dst: Reg, by: Scalar, at: int) -> Reg:
