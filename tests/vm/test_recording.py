@@ -201,3 +201,14 @@ def test_entries_of_what_is_not_there(recorded: tuple[Path, str], tmp_path: Path
             writer.write(each)
     with pytest.raises(FormatError):
         replayed(tmp_path / "bad.osm")
+
+
+@pytest.mark.parametrize("values", [(1, 2), ((),), ("x", 1), ((1, 2, 3),)])
+def test_a_head_with_other_values(recorded: tuple[Path, str], tmp_path: Path, values: tuple[object, ...]) -> None:
+    changed = list(read_recording(recorded[0]))
+    changed[0] = (*changed[0][:4], values, *changed[0][5:])
+    with RecordingWriter(tmp_path / "bad.osm") as writer:
+        for each in changed:
+            writer.write(each)
+    with pytest.raises(FormatError):
+        replayed(tmp_path / "bad.osm")

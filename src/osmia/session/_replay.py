@@ -46,8 +46,13 @@ class Replay:
         if not entries or entries[0][0] != "head" or not isinstance(entries[0][3], Object):
             raise FormatError(f"read recording {path}: it has no head", offset=8, hint="record it again")
         _, self.target, self.version, self.object, values, self.world = entries[0]
-        self.values = dict(values)
-        self.names = {(e[1], *e[2]): e[3] for e in entries if e[0] == "name"}
+        try:
+            self.values = dict(values)
+            self.names = {(e[1], *e[2]): e[3] for e in entries if e[0] == "name"}
+        except (TypeError, ValueError) as error:
+            raise FormatError(
+                f"read recording {path}: its head or a name is damaged", hint="record it again"
+            ) from error
         self._outside = [e for e in entries if e[0] == "outside"]
         self.pid = next((e[1] for e in entries if e[0] == "pid"), 0)
         self._entries = [e for e in entries[1:] if e[0] not in ("name", "outside", "pid")]
