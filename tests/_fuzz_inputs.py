@@ -344,6 +344,7 @@ def run_types(data: bytes) -> str:
 @cache
 def captures() -> tuple[bytes, ...]:
     """Captures of every format and byte order."""
+    _scratch()  # one folder, before processes fork
     frames = [bytes(range(n)) for n in (0, 14, 60, 200)]
     out = [b"".join(encode_pcap([Packet(f, n * 10**9, len(f) + n) for n, f in enumerate(frames)]))]
     for order in "<>":
