@@ -34,6 +34,9 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     from ..vm import VmTarget, read_capture, write_capture
     from ..vm._packets import packet_program, run_packets
 
+    wanted = args.text("pcap_out")
+    if wanted and os.path.exists(wanted) and os.path.samefile(wanted, args.text("pcap_in")):
+        raise UsageError(f"write capture {wanted}: it is the one that is read", hint="give another name")
     capture = read_capture(args.text("pcap_in"))
     if capture.truncated:
         complain(f"WARNING: the capture ends within a packet: {capture.truncated} bytes are left out\n")
@@ -47,7 +50,6 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     with session:
         loaded = session.load()
         kept: list[object] = []
-        wanted = args.text("pcap_out")
 
         def drain() -> None:
             session.drain()

@@ -64,9 +64,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not folder or hasattr(session.config, "workerinput"):
         return
     coverage = _collected(session.config)
-    os.makedirs(folder, exist_ok=True)
-    coverage.write_lcov(os.path.join(folder, "lcov.info"))
-    coverage.write_html(os.path.join(folder, "index.html"))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        coverage.write_lcov(os.path.join(folder, "lcov.info"))
+        coverage.write_html(os.path.join(folder, "index.html"))
+    except OSError as e:
+        raise pytest.UsageError(f"write BPF coverage to {folder}: {e.strerror} (--osmia-coverage)") from None
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -269,6 +269,13 @@ def _bounds(source: _Source, text: str, insn: int, registers: Sequence[Reg]) -> 
             f"only {reg.size} of its bytes are known to be there" if reg.size > 0 else "its length is not known here"
         )
         way_out = _WAY_OUT.get(prog_type_name(source.program.type) or "", "return 0;")
+        if reg.var.mask:  # what was added to it is known as the program runs
+            need = access.off + size
+            return (
+                f"the packet is used at an offset that is not known before the program runs, and {known}",
+                "limit the offset, add it, and compare the sum with the end: "
+                f"`if (off > 1500) {way_out} p = data + off; if (p + {need} > data_end) {way_out}`",
+            )
         return (
             f"the packet is used up to byte {last - 1}, but {known}",
             f"compare with the end first: `if (data + {last} > data_end) {way_out}`",

@@ -9,6 +9,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     (r"invalid access to map value, value_size=(\d+) off=(-?\d+) size=(\d+)",
      "{3} bytes at offset {2} of a map value of {1} bytes are read or written: out of bounds",
      "check the index against the size before the access"),
+    (r"operation not permitted: only socket filters", "the loader has none of the capabilities that this type takes",
+     "load it with CAP_BPF, and CAP_NET_ADMIN or CAP_PERFMON for what it does"),
     (r"variable ctx access", "which field of the context is used is not known before the program runs",
      "use fixed offsets: choose with `if` or `switch`, and read the field in each branch"),
     (r"pointer arithmetic on (\w+_or_null) prohibited", "arithmetic on a pointer that may be null",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from . import _structure, _subprog, _walk
 from ._call import argument_count
-from ._env import EINVAL, SLEEPABLE, Env
+from ._env import EINVAL, EPERM, SLEEPABLE, Env
 from ._explain import explain
 from ._log import Log
 from ._profile import profile as choose_profile
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 E2BIG = 7
 ARRAY, PERCPU_ARRAY, ARENA = 2, 6, 33
 TRACE_LIMIT = 10_000
+_UNPRIVILEGED = (1, 8)  # socket_filter, cgroup_skb
 _MAY_SLEEP = (2, 26, 27, 29, 31)  # kprobe (uprobes), tracing, struct_ops, lsm, syscall
 NEWEST_ENCODING = (6, 15)
 SAME_WORDS = (6, 13)
@@ -94,6 +95,8 @@ def _structure_checks(env: Env) -> None:
     code, program, profile = env.code, env.program, env.profile
     if len(code.insns) > profile.insn_limit:
         raise Refused(f"program of {len(code.insns)} instructions: at most {profile.insn_limit}", 0, E2BIG)
+    if not profile.privileged and program.type not in _UNPRIVILEGED:
+        raise Refused("operation not permitted: only socket filters and cgroup_skb load without privileges", -1, EPERM)
     if program.flags & SLEEPABLE and program.type not in _MAY_SLEEP:
         raise Refused("Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable", 0)
     _structure.find_functions(code, program)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._sources_ptrace_loop import Loop
 
 _START_LIMIT_S = 10.0
-_GET_CURRENT_COMM = 16
+_NAMES_TASK = frozenset((16, 35, 158))  # get_current_comm, get_current_task, get_current_task_btf
 
 
 class PtraceSource:
@@ -189,7 +189,7 @@ class PtraceSource:
         needed = False
         for hook in hooks.attached:
             code = getattr(getattr(hook, "program", None), "code", None)
-            needed = needed or code is None or _GET_CURRENT_COMM in code.helpers
+            needed = needed or code is None or not _NAMES_TASK.isdisjoint(code.helpers)
         Tracee.named = needed
 
     def _filter(self, loop: Loop, pid: int) -> None:

@@ -233,3 +233,13 @@ def test_sleeping_helpers_are_for_sleepable_programs() -> None:
     assert "might sleep" in verify(Program(insns=code, type=PROG_TYPES["kprobe"])).message
     assert verify(Program(insns=code, type=PROG_TYPES["kprobe"], flags=1 << 4)).accepted
     assert "can be sleepable" in verify(Program(insns=code, type=PROG_TYPES["xdp"], flags=1 << 4)).message
+
+
+def test_the_unprivileged_load_socket_filters_and_cgroup_skb_only() -> None:
+    from osmia.isa import PROG_TYPES, assemble
+    from osmia.verifier import Program, profile, verify
+
+    code = assemble("r0 = 1\nexit")
+    plain = profile("6.12", privileged=False)
+    taken = {kind for kind, n in PROG_TYPES.items() if n and verify(Program(insns=code, type=n), plain).accepted}
+    assert taken == {"socket_filter", "cgroup_skb"}
