@@ -245,3 +245,21 @@ def test_typed_arguments_of_functions(osmia_vm: Make) -> None:
     assert dict(vm.maps["@out"]) == {(77, 5): 1}
     assert dict(vm.maps["@raw"]) == {1: 1}
     assert vm.maps["@faults"].value == 1
+
+
+def test_names_that_a_function_has_not_are_no_arguments() -> None:
+    from osmia.errors import UsageError
+    from osmia.vm import _events
+
+    if _events._parameters("vfs_read") is None:
+        pytest.skip("no kernel types here to name the arguments of functions")
+    with Vm("kprobe:vfs_read { @a = arg0; @c = arg2; }") as vm:
+        with pytest.raises(UsageError, match="no argument 'cuont'"):
+            vm.fire("kprobe:vfs_read", {"cuont": 3})
+        vm.fire("kprobe:vfs_read", {"count": 3})
+        assert vm.maps["@a"].value == 0
+        assert vm.maps["@c"].value == 3
+        vm.fire("kprobe:vfs_read", {"arg0": 9})
+        assert vm.maps["@a"].value == 9
+        with pytest.raises(UsageError, match="turn it back"):
+            vm.advance(-3)

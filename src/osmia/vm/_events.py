@@ -174,7 +174,17 @@ class Events:
             return [(f"arg{i}", value) for i, value in enumerate(args)]
         names = list(args)
         params = _parameters(function) if provider in ("kprobe", "kretprobe", "fentry", "fexit") else None
-        if params is not None and not all(name in params for name in names):
+        numbered = all(n.startswith("arg") and n[3:].isdigit() for n in names)
+        wrong = [] if params is None or numbered else [name for name in names if name not in params]
+        if wrong:
+            from ..probes import closest
+
+            near = closest(wrong[0], params)
+            raise UsageError(
+                f"fire {provider}:{function}: it has no argument {wrong[0]!r}",
+                hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(params or ()) or 'none'}",
+            )
+        if numbered:
             params = None
         if params is None and all(n.startswith("arg") and n[3:].isdigit() for n in names):
             params = [f"arg{i}" for i in range(max((int(n[3:]) for n in names), default=-1) + 1)]
@@ -256,6 +266,8 @@ class Events:
 
         `on` is asked after each whether to go on.
         """
+        if seconds < 0:
+            raise UsageError(f"advance the clock: {seconds} seconds would turn it back", hint="give 0 or more")
         machine = self.loaded.machine
         world = machine.world
         if world.clock is None:
