@@ -191,7 +191,8 @@ def test_addresses_without_names(place: Place) -> None:
     assert done.returncode == 0 and "osmia: " not in done.stderr
     told = "WARNING: kernel addresses stay numbers, since /proc/kallsyms hides them: CAP_SYSLOG is missing (run"
     numbers = "        0x" in done.stdout
-    assert (done.stderr.count(told) == 1) == numbers, done.stderr
+    said = done.stderr.count(told)
+    assert said == 1 if numbers else said <= 1, done.stdout + done.stderr  # a stack may be empty
     for script, how in (
         ("profile:hz:49 { @[kstack] = count(); }", {"keep": [*TRACING, "CAP_SYSLOG"]}),
         (SCRIPTS["interval"], {"keep": TRACING}),
