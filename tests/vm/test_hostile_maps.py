@@ -235,8 +235,8 @@ def test_two_processes_count_in_one_map(engine: str, tmp_path: Path) -> None:
         work()
         assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
         total = int.from_bytes(dict(made.items())[bytes(4)], "little")
-        # The interpreter's atomics are atomic within a process.
-        assert total == 9000 if engine != "interpreter" else 3000 <= total <= 9000
+        # The interpreter's atomics are atomic within a process: of others' additions, any number may be lost.
+        assert total == 9000 if engine != "interpreter" else 0 < total <= 9000
 
 
 USE = """
