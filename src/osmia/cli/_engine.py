@@ -78,11 +78,12 @@ def open_target(options: RunOptions) -> Target:
 
 
 def _run(obj: Object, options: RunOptions, out: Output) -> int:
-    # The session catches these while it runs. What comes after it, while the process ends, must not kill it.
-    _signal.signal(SIGINT, _signal.SIG_IGN)
-    _signal.signal(SIGTERM, _signal.SIG_IGN)
-    if _signal.getsignal(SIGHUP) != _signal.SIG_IGN:  # ignored, it would be nohup's to the session
-        _signal.signal(SIGHUP, lambda _number, _frame: None)
+    # The session catches these while it runs. Before it they ask it to end; after it, while the process ends, they must
+    # not kill it.
+    early: list[int] = []
+    for number in (SIGINT, SIGTERM, SIGHUP):
+        if number != SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:  # ignored, it would be nohup's
+            _signal.signal(number, lambda number, _frame: early.append(number))
     sink = make_sink(options, out)
     tape = None
     if options.record:
@@ -115,6 +116,8 @@ def _run(obj: Object, options: RunOptions, out: Output) -> int:
             session.start()
             return 0
         session.start()
+        if early:
+            session.stop()
         if os.environ.get(NOTIFY):
             out.flush(force=True)
             os.write(1, NOTIFY.encode() + b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,6 +196,20 @@ def test_signal_while_it_starts() -> None:
             _out, err = tracer.communicate(timeout=20)
         if tracer.returncode != -signal.SIGINT:  # Python itself was still starting
             assert "Traceback" not in err or "osmia" not in err, err
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signal_before_the_session_catches_it(number: str) -> None:
+    """Between the end of the compiler and the start of the session: what came is not lost."""
+    code = (
+        "import os, signal; from osmia.cli import _engine, main; real = _engine.open_target; "
+        f"_engine.open_target = lambda o: (os.kill(os.getpid(), signal.{number}), real(o))[1]; "
+        f"raise SystemExit(main(['trace', '-e', {COUNTING!r}]))"
+    )
+    env = {**os.environ, "PYTHONPATH": SOURCES}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=env)
+    assert (done.returncode, done.stderr) == (0, "Attached 3 probes\n")
+    assert "ready" in done.stdout and "end" in done.stdout and "@begun: 1" in done.stdout
 
 
 def test_script_from_a_closed_pipe() -> None:
