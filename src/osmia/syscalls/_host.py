@@ -108,9 +108,13 @@ def _private_mount() -> str:
 def _not_mounted(errno: int) -> KernelError:
     """Why there is no tracefs, and the command that mounts it."""
     from ..errors import KernelError, PermissionDenied
+    from ._explain import explain
 
     command = "sudo mount -t tracefs tracefs /sys/kernel/tracing"
     if errno in (1, 13):
+        found = explain("mount", errno, "tracefs", "CAP_SYS_ADMIN")
+        if isinstance(found, PermissionDenied) and not found.capability:
+            return found  # it is held: a security module, a user namespace
         message = "mount tracefs: it is not mounted, and CAP_SYS_ADMIN is missing to do it"
         return PermissionDenied(message, capability="CAP_SYS_ADMIN", errno=errno, operation="mount", hint=command)
     if errno == 19:  # ENODEV: the kernel knows no such file system

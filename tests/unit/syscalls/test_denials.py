@@ -134,3 +134,17 @@ def test_what_is_held_stays_in_the_command(machine):
 
 def test_this_process_has_a_seccomp_mode():
     assert _explain.seccomp() in (0, 1, 2)
+
+
+def test_tracefs_that_may_be_mounted_and_is_refused_all_the_same(machine, monkeypatch):
+    """CAP_SYS_ADMIN is not said to be missing where it is held."""
+    from osmia.syscalls import _host
+
+    monkeypatch.setattr(_host, "syscall", lambda *_args: -1)
+    machine(TRACING, "none")
+    with pytest.raises(PermissionDenied, match="CAP_SYS_ADMIN is held, and the kernel refuses") as caught:
+        _host._private_mount()
+    assert not caught.value.capability and "a security module" in caught.value.hint
+    machine(set())
+    with pytest.raises(PermissionDenied, match="not mounted, and CAP_SYS_ADMIN is missing"):
+        _host._private_mount()
