@@ -17,7 +17,7 @@ from osmia.lang.bpftrace import compile_script
 from osmia.lang.bpftrace.builtins import TABLE, Builtin
 from osmia.lang.bpftrace.checked import Config
 from osmia.lang.bpftrace.expressions import BINARY
-from osmia.objects._format import BUFFERS, FLOATS, NUMBERS
+from osmia.objects.printf import BUFFERS, FLOATS, NUMBERS
 from osmia.probes._names import ALIASES, HARDWARE, PROVIDERS, SOFTWARE
 from osmia.probes._spec import _SHAPES as SHAPES
 

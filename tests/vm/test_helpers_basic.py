@@ -106,7 +106,7 @@ def test_probe_read_of_own_memory(machine: Machine) -> None:
 def test_probe_read_of_a_process(machine: Machine) -> None:
     import mmap
 
-    from osmia.syscalls._native import buffer_address
+    from osmia.syscalls.native import buffer_address
 
     machine.process = OwnProcess()
     with mmap.mmap(-1, 8192) as theirs:

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from osmia.errors import NotSupported, UsageError, VmError, VmFault
-from osmia.syscalls._native import whole_memory
+from osmia.syscalls.native import whole_memory
 from osmia.vm._machine import Machine
 from osmia.vm._memory import Memory
 from osmia.vm._world import World

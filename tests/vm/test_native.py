@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from osmia.codegen import _llvm
+from osmia import codegen
 from osmia.errors import UsageError, VmError
 from osmia.isa import assemble
 from osmia.objects import Cache
@@ -81,10 +81,10 @@ def test_calls_of_the_c_library(machine: Machine) -> None:
           ret i64 3
         }
     """
-    from osmia.syscalls._native import native_function
+    from osmia.syscalls.native import native_function
 
     region = machine.memory.allocate(100_001)
-    with NativeCode(read_object(_llvm.emit_native(ir))) as native:
+    with NativeCode(read_object(codegen.emit_native(ir))) as native:
         assert native_function(native.address("f"), 1)(region.base) == 3
     assert bytes(region.view) == b"\7" * 100_000 + b"\0"
 
@@ -112,7 +112,7 @@ def test_cache(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with Cache.open(str(tmp_path)) as cache:
         with compile(Code(assemble(TEXT), machine, maps=[made]), machine, cache=cache) as native:
             assert native.run(2) == 42
-        monkeypatch.setattr(_llvm, "emit_native", lambda *_, **__: pytest.fail("LLVM was asked"))
+        monkeypatch.setattr(codegen, "emit_native", lambda *_, **__: pytest.fail("LLVM was asked"))
         with Machine() as other:
             create_map(other, Shape(ARRAY, 4, 8, 10, name="first"))
             again = create_map(other, Shape(HASH, 8, 8, 10, name="m"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..objects import Object
     from ..session import Event
-    from ..session._target import Target
+    from ..session.target import Target
 
 SIGHUP, SIGINT, SIGTERM = 1, 2, 15
 LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
@@ -87,7 +87,7 @@ def _run(obj: Object, options: RunOptions, out: Output) -> int:
     sink = make_sink(options, out)
     tape = None
     if options.record:
-        from ..session._tape import Recorder
+        from ..session import Recorder
 
         tape = Recorder(options.record)
     session = Session(

@@ -12,7 +12,7 @@ from ._output import Output, complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
-    from ..vm._packets import Tally
+    from ..vm import Tally
     from ._options import Parsed
 
 
@@ -31,8 +31,7 @@ def run_capture(obj: Object, options: RunOptions, args: Parsed) -> int:
 
 
 def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
-    from ..vm import VmTarget, read_capture, write_capture
-    from ..vm._packets import packet_program, run_packets
+    from ..vm import VmTarget, packet_program, read_capture, run_packets, write_capture
 
     wanted = args.text("pcap_out")
     if wanted and os.path.exists(wanted) and os.path.samefile(wanted, args.text("pcap_in")):

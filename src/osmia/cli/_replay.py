@@ -12,14 +12,14 @@ from ._output import Output, complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
-    from ..session._replay import Replay
+    from ..session import Replay
     from ._engine import RunOptions
     from ._options import Parsed
 
 
 def run_replay(args: Parsed, options: RunOptions) -> int:
     """Replay the recording, of the script that it holds, or of another. Returns the exit status."""
-    from ..session._replay import Replay
+    from ..session import Replay
 
     for name in ("cmd", "pid", "record", "duration"):
         if args.given(name):
@@ -53,7 +53,7 @@ def _object(args: Parsed, options: RunOptions, tape: Replay) -> Object:
 
 
 def _run(obj: Object, options: RunOptions, tape: Replay, out: Output) -> int:
-    from ..session._replay import replay
+    from ..session import replay
 
     session = Session(
         obj,

@@ -109,8 +109,8 @@ def read_object(path: str) -> Object:
 
 def prepared(path: str, args: Parsed) -> Object:
     """The object of a file with its variables set, and with formats of what it will print."""
-    from ..kernel import possible_cpus
     from ..objects import derive_formats, set_variables
+    from ..syscalls import possible_cpus
 
     obj = read_object(path)
     values = {}

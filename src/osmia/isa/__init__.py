@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from ._gen.map_types import TABLE as MAP_TYPES
     from ._gen.prog_types import TABLE as PROG_TYPES
     from ._registers import PT_REGS
-    from ._tables import attach_type_name, command_name, helper_name, link_type_name, map_type_name, prog_type_name
+    from ._tables import (
+        attach_type_name,
+        command_name,
+        helper_name,
+        link_type_name,
+        map_type_name,
+        prog_type_name,
+        table,
+    )
 
 __all__ = [
     "ATTACH_TYPES",
@@ -44,6 +52,7 @@ __all__ = [
     "map_type_name",
     "op",
     "prog_type_name",
+    "table",
 ]
 
 _LAZY = {"PT_REGS": "_registers", "assemble": "_asm", "disassemble": "_disasm", "format_instruction": "_disasm"}

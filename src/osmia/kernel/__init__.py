@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._lazy import lazy
 from ._close import close_links
 from ._link import Link
-from ._map import Map, possible_cpus
+from ._map import Map
 from ._program import Program, ProgramInfo, enable_stats
 from ._target import KernelTarget, LoadedObject
 
@@ -68,7 +68,6 @@ __all__ = [
     "list_links",
     "list_maps",
     "list_programs",
-    "possible_cpus",
     "probe_feature",
     "report",
 ]

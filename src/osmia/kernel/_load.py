@@ -9,7 +9,7 @@ from .. import syscalls
 from ..errors import KernelError, MapError, NotSupported, ObjectError
 from ..objects import link
 from ._kernel_types import KIND_FUNC, KIND_TYPEDEF, KernelTypes
-from ._map import ARRAY_OF_MAPS, HASH_OF_MAPS, PERF_EVENT_ARRAY, PROG_ARRAY, Map, possible_cpus
+from ._map import ARRAY_OF_MAPS, HASH_OF_MAPS, PERF_EVENT_ARRAY, PROG_ARRAY, Map
 from ._program import Program
 from ._relocate import resolve
 
@@ -112,7 +112,7 @@ def create_map(spec: MapSpec, btf_fd: int, entries: int = 0) -> Map:
         inner = create_map(spec.inner, btf_fd)
     max_entries = entries or spec.max_entries
     if spec.type == PERF_EVENT_ARRAY and not max_entries:
-        max_entries = possible_cpus()
+        max_entries = syscalls.possible_cpus()
 
     def create(fd: int) -> int:
         return syscalls.map_create(

@@ -22,16 +22,6 @@ _ARRAYS = (ARRAY, PERCPU_ARRAY, ARRAY_OF_MAPS, PROG_ARRAY, PERF_EVENT_ARRAY, CGR
 _NO_BATCH = (-22, -95, -524)
 _BATCH_BYTES = 1 << 20
 
-_possible = 0
-
-
-def possible_cpus() -> int:
-    """Number of CPUs for which a per-CPU map holds values."""
-    global _possible
-    if not _possible:
-        _possible = max(syscalls.cpu_list("possible")) + 1
-    return _possible
-
 
 class Map(Descriptor):
     """A map. Keys and values are bytes; a per-CPU value is `cpus` slots of `slot_size` bytes, CPU 0 first.
@@ -49,7 +39,7 @@ class Map(Descriptor):
         self.max_entries = max_entries
         self.flags = flags
         self.per_cpu = type in _PER_CPU
-        self.cpus = possible_cpus() if self.per_cpu else 1
+        self.cpus = syscalls.possible_cpus() if self.per_cpu else 1
         self.slot_size = (value_size + 7) & ~7 if self.per_cpu else value_size
         self.row_size = self.slot_size * self.cpus
         self._batch = True

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from ._names import closest
     from ._static import StaticTracepoints, traced_syscalls
     from ._syscalls import syscall_names
+    from ._tracefs import Tracefs
 
 _LAZY = {
     "Arg": "_args",
     "StaticTracepoints": "_static",
+    "Tracefs": "_tracefs",
     "closest": "_names",
     "describe_args": "_args",
     "list_probes": "_list",
@@ -42,6 +44,7 @@ __all__ = [
     "Match",
     "ProbeSpec",
     "StaticTracepoints",
+    "Tracefs",
     "TracepointField",
     "TracepointFormat",
     "attach_multi",

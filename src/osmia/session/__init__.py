@@ -5,6 +5,7 @@ Events and values are plain Python objects (`Printf`, `MapSnapshot`, `Histogram`
 
 from __future__ import annotations
 
+from .._lazy import lazy
 from ._events import (
     Attached,
     BenchResult,
@@ -33,7 +34,18 @@ from ._session import Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._child import Child
+    from ._replay import Replay, replay
     from ._selftest import run_benches, run_tests
+    from ._tape import Recorder
+
+_LAZY = {
+    "Child": "_child",
+    "Recorder": "_tape",
+    "Replay": "_replay",
+    "replay": "_replay",
+    "run_benches": "_selftest",
+    "run_tests": "_selftest",
+}
 
 __all__ = [
     "Array",
@@ -54,6 +66,8 @@ __all__ = [
     "Print",
     "Printf",
     "Record",
+    "Recorder",
+    "Replay",
     "RingRecord",
     "RuntimeFault",
     "Session",
@@ -67,18 +81,10 @@ __all__ = [
     "TraceLine",
     "escape_bytes",
     "render",
+    "replay",
     "run_benches",
     "run_tests",
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name == "Child":
-        from ._child import Child
-
-        return Child
-    if name in ("run_benches", "run_tests"):
-        from . import _selftest
-
-        return getattr(_selftest, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, _LAZY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._target import Batch
+    from .target import Batch
 
 
 def count_by_id(batch: Batch, counts: dict[int, int]) -> int:

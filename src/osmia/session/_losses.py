@@ -5,7 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
-    from ._target import LoadedMap
+    from .target import LoadedMap
 
 
 class Losses:

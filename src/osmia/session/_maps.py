@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..objects import MapFormat, ValueType
     from ._names import Names
-    from ._target import LoadedMap
+    from .target import LoadedMap
 
 ARRAYS = (2, 6)  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY
 # Printed by value, least first; all others by key.

@@ -9,7 +9,7 @@ from ..errors import ObjectError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
-    from ._target import Loaded, Reader
+    from .target import Loaded, Reader
 
 PERF_EVENT_ARRAY = 4  # enum bpf_map_type
 RINGS = (PERF_EVENT_ARRAY, 27)  # and BPF_MAP_TYPE_RINGBUF

@@ -39,7 +39,7 @@ class Replay:
 
     def __init__(self, path: str) -> None:
         from ..objects import Object
-        from ..vm._recording import read_recording
+        from ..vm import read_recording
 
         self.path = path
         entries = [_checked(entry, path) for entry in read_recording(path)]
@@ -132,7 +132,7 @@ class Replay:
 
     def fire(self) -> None:
         """Fire the event that is next."""
-        from ..vm._recording import replay_event
+        from ..vm import replay_event
 
         entry = self.peek()
         self._at += 1
@@ -244,8 +244,7 @@ class ReplayedTarget:
 def _load_vm(tape: Replay, obj: Object) -> Any:
     from random import Random
 
-    from ..vm._target import VmTarget
-    from ..vm._world import World
+    from ..vm import VmTarget, World
 
     try:
         cpus, seed, boot_offset, tai_offset, home = tape.world

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ._names import Symbols
     from ._rows import RowsHandler
     from ._sources import Sources
-    from ._target import Link, Loaded, LoadedProgram, Reader, Target
     from ._wake import Signals
+    from .target import Link, Loaded, LoadedProgram, Reader, Target
 
     class Tape(Protocol):
         """Stands between a session and the world: a `Recorder`, or a `Replay`."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..objects import Object, ValueType
     from ._names import Names
-    from ._target import Loaded, Reader
+    from .target import Loaded, Reader
 
     class Source(Protocol):
         name: str

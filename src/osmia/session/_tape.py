@@ -38,7 +38,7 @@ class Recorder:
     """Records a session to a file: give it to `Session` as `tape`. A context manager."""
 
     def __init__(self, path: str) -> None:
-        from ..vm._recording import RecordingWriter
+        from ..vm import RecordingWriter
 
         self._writer = RecordingWriter(path)
         self.write: Write = self._writer.write
@@ -142,14 +142,14 @@ def _start_vm(loaded: Any, write: Write) -> tuple[Any, ...]:
     import os
     from random import Random
 
-    from ..vm._recording import _TASK, EventRecorder
+    from ..vm import TASK_FIELDS, EventRecorder
 
     seed = int.from_bytes(os.urandom(8), "little")
     world = loaded.machine.world
     loaded.recorder = EventRecorder(loaded, write)
     chance = Random(seed)
     world.random = lambda: chance.getrandbits(32)
-    home = tuple(getattr(loaded.home, name) for name in _TASK)
+    home = tuple(getattr(loaded.home, name) for name in TASK_FIELDS)
     return world.cpus, seed, world.boot_offset, world.tai_offset, home
 
 

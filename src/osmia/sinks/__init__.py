@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .._lazy import lazy
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._json import JsonSink
@@ -10,14 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["JsonSink", "TextSink"]
 
 
-def __getattr__(name: str) -> object:
-    # A trace needs one of them: the other is not read.
-    if name == "TextSink":
-        from ._text import TextSink
-
-        return TextSink
-    if name == "JsonSink":
-        from ._json import JsonSink
-
-        return JsonSink
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# A trace needs one of them: the other is not read.
+__getattr__ = lazy(__name__, {"JsonSink": "_json", "TextSink": "_text"})

@@ -92,7 +92,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._caps import CAPABILITIES, capability_names, effective_capabilities, has_capability, lockdown, sysctl
     from ._explain import explain, grant_command, needed_capability, stands_for, suspects
-    from ._host import cpu_list, kernel_version, parse_cpu_list, raise_memlock, raise_open_files, tracefs
+    from ._host import cpu_list, kernel_version, parse_cpu_list, possible_cpus, raise_memlock, raise_open_files, tracefs
     from ._process import end_with_parent, pidfd_open, process_read, setns, unshare
     from ._sort import sort_records
 
@@ -107,6 +107,7 @@ _LAZY = {
     "cpu_list": "_host",
     "kernel_version": "_host",
     "parse_cpu_list": "_host",
+    "possible_cpus": "_host",
     "raise_memlock": "_host",
     "raise_open_files": "_host",
     "tracefs": "_host",
@@ -203,6 +204,7 @@ __all__ = [
     "perf_set_bpf",
     "pidfd_open",
     "pin",
+    "possible_cpus",
     "process_read",
     "prog_attach",
     "prog_bind_map",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..errors import KernelError
 
 _tracefs: str = ""
+_possible = 0
 
 
 def cpu_list(kind: str) -> list[int]:
@@ -62,6 +63,17 @@ def raise_open_files() -> bool:
         return False
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return True
+
+
+def possible_cpus() -> int:
+    """How many copies a per-CPU value has: the CPUs that this machine can have, as the kernel numbers them."""
+    global _possible
+    if not _possible:
+        try:
+            _possible = max(cpu_list("possible")) + 1
+        except OSError:
+            _possible = os.cpu_count() or 1  # a container without sysfs
+    return _possible
 
 
 def tracefs() -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..session._model import Stack
+    from ..session import Stack
 
 
 class VmSymbols:

@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from ..objects import Object
     from ..session import Event, MapView
     from ..verifier import Verdict
-    from ..vm._coverage import Coverage
-    from ..vm._events import Arguments
-    from ..vm._machine import Helper, Machine
-    from ..vm._program import PacketResult, VmProgram
-    from ..vm._sources import Task
-    from ..vm._target import LoadedVm
-    from ..vm._world import World
+    from ..vm import Coverage, LoadedVm, Machine, PacketResult, Task, VmProgram, World
+    from ..vm.types import Arguments, Helper
 
 SECOND = 1_000_000_000
 
@@ -79,7 +74,8 @@ class Vm:
     ) -> None:
         from ..session import Session
         from ..sinks import TextSink
-        from ..vm._target import VmTarget, possible_cpus
+        from ..syscalls import possible_cpus
+        from ..vm import VmTarget
         from ._symbols import VmSymbols
 
         self.events: list[Event] = []
@@ -115,7 +111,7 @@ class Vm:
             raise
 
     def _count(self) -> None:
-        from ..vm._coverage import Coverage
+        from ..vm import Coverage
 
         self._coverage = Coverage()
         for program in self._loaded.programs.values():
@@ -185,7 +181,7 @@ class Vm:
         cpu: int | None,
         cgroup: int | None,
     ) -> Task:
-        from ..vm._sources import Task
+        from ..vm import Task
 
         home = self._loaded.home
         name = comm.encode("utf-8", "surrogateescape") if isinstance(comm, str) else comm
@@ -230,7 +226,7 @@ class Vm:
         return result
 
     def _packet_program(self, name: str) -> VmProgram:
-        from ..vm._program import PACKET_KINDS
+        from ..vm import PACKET_KINDS
 
         if name:
             return self.program(name)
@@ -391,7 +387,7 @@ class _Target:
 def _world(cpus: int, seed: int) -> World:
     from random import Random
 
-    from ..vm._world import World
+    from ..vm import World
 
     world = World(cpus=cpus)
     world.clock = SECOND

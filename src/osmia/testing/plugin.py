@@ -53,7 +53,7 @@ _KEY: pytest.StashKey[Any] = pytest.StashKey()
 
 
 def _collected(config: pytest.Config) -> Any:
-    from ..vm._coverage import Coverage
+    from ..vm import Coverage
 
     return config.stash.setdefault(_KEY, Coverage())
 

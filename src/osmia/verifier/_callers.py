@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..isa._tables import attach_type_name
+from ..isa import attach_type_name
 
 # Attach type that stands for a program type loaded with another one, or none: the kernel looks no further.
 _DEFAULT = {

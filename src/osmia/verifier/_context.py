@@ -89,7 +89,7 @@ def _rows(prog: int, attach: int) -> tuple[Row, ...]:
 
 
 def _fill() -> None:
-    from ..isa._tables import table
+    from ..isa import table
     from ._gen.contexts import BLOCKS
 
     progs, attaches = table("PROG_TYPES"), table("ATTACH_TYPES")

@@ -18,7 +18,7 @@ from ..btf import (
     KIND_TYPEDEF,
     KIND_UNION,
 )
-from ..isa._tables import attach_type_name, prog_type_name
+from ..isa import attach_type_name, prog_type_name
 from ._context import Access
 
 TYPE_CHECKING = False

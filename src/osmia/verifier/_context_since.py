@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..isa._tables import table
+from ..isa import table
 
 # program types -> (first offset, last offset, direction "r", "w" or "rw", first version, field, commit)
 _Row = tuple[int, int, str, tuple[int, int], str]

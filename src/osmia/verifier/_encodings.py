@@ -6,7 +6,7 @@ refused when the walk comes to the instruction (`reserved`), but of loads at onc
 
 from __future__ import annotations
 
-from ..isa import _opcodes as op
+from ..isa import op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ machine's memory, and the BTF that local storage needs, are not looked at.
 from __future__ import annotations
 
 from .._data import Data
-from ..isa._tables import map_type_name, table
+from ..isa import map_type_name, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..isa._tables import helper_name, map_type_name, prog_type_name
+from ..isa import helper_name, map_type_name, prog_type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from .._data import Data
 from ..errors import FormatError
-from ..isa._tables import attach_type_name, helper_name, map_type_name, prog_type_name, table
+from ..isa import attach_type_name, helper_name, map_type_name, prog_type_name, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

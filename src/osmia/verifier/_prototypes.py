@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._data import Data
-from ..isa._tables import attach_type_name, helper_name, prog_type_name, table
+from ..isa import attach_type_name, helper_name, prog_type_name, table
 from ._callers import callers_since, needs_privilege, room
 from ._gen.prototypes import PROTOS, VARIANTS
 from ._profile import profile as choose

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ._coverage import Coverage
     from ._machine import Machine
     from ._oversight import Quota
+    from ._packets import Tally, packet_program, run_packets
     from ._pcap import Capture, Packet, read_capture, write_capture
-    from ._program import PacketResult, VmProgram
+    from ._program import PACKET_KINDS, PacketResult, VmProgram
+    from ._recording import TASK_FIELDS, EventRecorder, RecordingWriter, read_recording, replay_event
     from ._sources import Task
     from ._target import LoadedVm, VmTarget
     from ._world import World
@@ -21,32 +23,50 @@ if TYPE_CHECKING:
 _LAZY = {
     "Capture": "_pcap",
     "Coverage": "_coverage",
+    "EventRecorder": "_recording",
     "LoadedVm": "_target",
     "Machine": "_machine",
+    "PACKET_KINDS": "_program",
     "Packet": "_pcap",
     "PacketResult": "_program",
     "Quota": "_oversight",
+    "RecordingWriter": "_recording",
+    "TASK_FIELDS": "_recording",
+    "Tally": "_packets",
     "Task": "_sources",
     "VmProgram": "_program",
     "VmTarget": "_target",
     "World": "_world",
+    "packet_program": "_packets",
     "read_capture": "_pcap",
+    "read_recording": "_recording",
+    "replay_event": "_recording",
+    "run_packets": "_packets",
     "write_capture": "_pcap",
 }
 
 __all__ = [
+    "PACKET_KINDS",
+    "TASK_FIELDS",
     "Capture",
     "Coverage",
+    "EventRecorder",
     "LoadedVm",
     "Machine",
     "Packet",
     "PacketResult",
     "Quota",
+    "RecordingWriter",
+    "Tally",
     "Task",
     "VmProgram",
     "VmTarget",
     "World",
+    "packet_program",
     "read_capture",
+    "read_recording",
+    "replay_event",
+    "run_packets",
     "write_capture",
 ]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 from ..syscalls import MACHINE
-from ..syscalls import _ptrace as pt
+from ..syscalls import ptrace as pt
 from ._sources_ptrace_task import PC, SP, Process, Tracee, read_status
 
 TYPE_CHECKING = False

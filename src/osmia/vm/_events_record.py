@@ -32,8 +32,7 @@ _tables: list[StaticTracepoints] = []
 def tracepoint_format(category: str, event: str) -> TracepointFormat:
     """Its fields, from the table or from tracefs. ProbeError when neither has it."""
     if not _tables:
-        from ..probes import StaticTracepoints
-        from ..probes._tracefs import Tracefs
+        from ..probes import StaticTracepoints, Tracefs
 
         _tables.append(StaticTracepoints(Tracefs()))
     return _tables[0].format(category, event)

@@ -54,7 +54,7 @@ class _Whole:
     __slots__ = ("base", "end", "view", "writable")
 
     def __init__(self) -> None:
-        from ..syscalls._native import whole_memory
+        from ..syscalls.native import whole_memory
 
         self.view = whole_memory()
         self.base, self.end, self.writable = 0, len(self.view), True

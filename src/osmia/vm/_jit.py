@@ -64,7 +64,7 @@ def _translate(code: Code, checked: bool, level: int, cache: Cache | None) -> tu
 
 
 def _compile(code: Code, checked: bool, level: int) -> tuple[Image, tuple[tuple[str, int], ...]]:
-    from ..codegen._llvm import emit_native
+    from ..codegen import emit_native
 
     text, wanted = generate_ir(code, checked=checked)
     try:

@@ -143,7 +143,7 @@ class Driver:
     """The loops, callable."""
 
     def __init__(self, native: NativeCode) -> None:
-        from ..syscalls._native import native_function
+        from ..syscalls.native import native_function
 
         self.native = native
         self.repeat: Callable[[int, int, int, int, int], int] = native_function(native.address("repeat"), 5)
@@ -157,7 +157,7 @@ def driver() -> Driver:
     """The process's loops; their code comes from the cache of compiled code where there is one."""
     global _driver
     if _driver is None:
-        from ..codegen._llvm import emit_native
+        from ..codegen import emit_native
         from ._jit_state import FUEL
         from ._native_image import NativeCode, read_object
 

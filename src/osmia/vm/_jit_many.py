@@ -52,7 +52,7 @@ def run_many(
 
     The context at `context` (0: made here) is set anew for each packet. What programs write to packets stays.
     """
-    from ..syscalls._native import buffer_address
+    from ..syscalls.native import buffer_address
     from ._jit_driver import driver
 
     machine = native.machine

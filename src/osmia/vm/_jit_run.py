@@ -32,7 +32,7 @@ class Native:
     ) -> None:
         import mmap
 
-        from ..syscalls._native import buffer_address, native_function, python_api
+        from ..syscalls.native import buffer_address, native_function, python_api
 
         self.code = code
         self.machine = machine
@@ -201,7 +201,7 @@ class Native:
 
     def _clock_address(self) -> int:
         if not self._clock:
-            from ..syscalls._native import symbol_address
+            from ..syscalls.native import symbol_address
 
             self._clock = symbol_address(_CLOCK)
         return self._clock

@@ -70,7 +70,7 @@ class Memory:
 
         `writable` is about programs. Costs a mapping of at least a page: take one region for many small things.
         """
-        from ..syscalls._native import buffer_address, low_memory
+        from ..syscalls.native import buffer_address, low_memory
 
         if size <= 0 or self.used + size > self.limit:
             raise VmError(f"allocate {size} bytes for {name or 'memory'}: the machine's limit is {self.limit}")
@@ -86,7 +86,7 @@ class Memory:
 
     def adopt(self, buffer: mmap.mmap | bytearray | memoryview, name: str = "", *, writable: bool = True) -> Region:
         """Memory that somebody else owns (a shared mapping, a file): kept alive, and in bounds, until it is freed."""
-        from ..syscalls._native import buffer_address
+        from ..syscalls.native import buffer_address
 
         region = Region(buffer_address(buffer), memoryview(buffer).cast("B"), name, writable, buffer)
         self._insert(region)
@@ -172,7 +172,7 @@ class Memory:
     def native_table(self) -> int:
         """Address of the table for checked native code: a count, a pad, then rows of (base, end, writable)."""
         if self._table is None:
-            from ..syscalls._native import buffer_address
+            from ..syscalls.native import buffer_address
 
             block = mmap.mmap(-1, 16 + _TABLE_ROWS * _ROW.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self._table_keep, self._table = block, memoryview(block)

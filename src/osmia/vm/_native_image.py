@@ -131,7 +131,7 @@ class NativeCode:
     """An image in executable memory; a context manager. `address(name)` finds its functions."""
 
     def __init__(self, image: Image) -> None:
-        from ..syscalls._native import Executable, symbol_address
+        from ..syscalls.native import Executable, symbol_address
 
         self._memory = Executable(len(image.code))
         self._symbols = dict(image.symbols)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..objects import AttachPoint
-    from ..syscalls._ptrace import Alarm
+    from ..syscalls.ptrace import Alarm
     from ._sources import Hooks
     from ._sources_ptrace_loop import Loop
 
@@ -133,7 +133,7 @@ class PtraceSource:
     # In the tracing thread
 
     def _run(self, hooks: Hooks, pid: int, started: _thread.LockType, failed: list[BaseException]) -> None:
-        from ..syscalls._ptrace import Alarm
+        from ..syscalls.ptrace import Alarm
         from ._sources_ptrace_loop import Loop
 
         self._ident = _thread.get_ident()
@@ -166,7 +166,7 @@ class PtraceSource:
                 started.release()
 
     def _begin(self, loop: Loop, pid: int) -> None:
-        from ..syscalls import _ptrace as pt
+        from ..syscalls import ptrace as pt
         from ._sources_ptrace_begin import seize
         from ._sources_ptrace_sample import Sampler
 
@@ -194,8 +194,8 @@ class PtraceSource:
 
     def _filter(self, loop: Loop, pid: int) -> None:
         """Give the held child its filter: it is stopped, by `seize`, in the read that holds it."""
-        from ..syscalls import _ptrace as pt
         from ..syscalls import has_capability
+        from ..syscalls import ptrace as pt
         from ._sources_ptrace_filter import seccomp_filter
         from ._sources_ptrace_inject import install_filter
 
@@ -217,7 +217,7 @@ class PtraceSource:
         loop = self._loop
         if loop is None or loop.quiet:
             return
-        from ..syscalls import _ptrace as pt
+        from ..syscalls import ptrace as pt
 
         self._note_names(loop.hooks)
         loop.load()

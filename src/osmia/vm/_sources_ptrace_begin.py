@@ -6,7 +6,7 @@ import os
 from time import monotonic
 
 from ..errors import AttachError, PermissionDenied
-from ..syscalls import _ptrace as pt
+from ..syscalls import ptrace as pt
 from ._sources_ptrace_task import read_status
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from struct import pack, unpack_from
 
-from ..syscalls import _ptrace as pt
+from ..syscalls import ptrace as pt
 from ._context import record
 from ._sources_ptrace_task import NUMBER, Tracee, read_status
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import pack
 
 from ..syscalls import MACHINE
-from ..syscalls import _ptrace as pt
+from ..syscalls import ptrace as pt
 from ._sources_ptrace_task import ARGUMENTS, NUMBER, PC, RESULT, SP
 
 TYPE_CHECKING = False

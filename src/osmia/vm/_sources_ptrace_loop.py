@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from time import monotonic_ns
 
-from ..syscalls import _ptrace as pt
+from ..syscalls import ptrace as pt
 from ._breakpoints import Breakpoints
 from ._sources_ptrace_events import Events
 from ._sources_ptrace_inject import AT_CALL, CALL_INSTRUCTION, RESTARTED

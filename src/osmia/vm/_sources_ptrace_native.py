@@ -14,8 +14,8 @@ import mmap
 import os
 
 from ..errors import CacheError, CodegenError, NotSupported, VmError
-from ..syscalls import _ptrace as pt
-from ..syscalls._native import buffer_address, native_function, symbol_address
+from ..syscalls import ptrace as pt
+from ..syscalls.native import buffer_address, native_function, symbol_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _image() -> Image:
         found = cache.get_value(key) if cache is not None else None
         if found is not None:
             return Image(*found)
-        from ..codegen._llvm import emit_native
+        from ..codegen import emit_native
 
         image = read_object(emit_native(_IR))
         if cache is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from time import monotonic_ns
 
-from ..syscalls import _ptrace as pt
+from ..syscalls import ptrace as pt
 from ._sources_ptrace_task import Tracee, state_of
 
 TYPE_CHECKING = False

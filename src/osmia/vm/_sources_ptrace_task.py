@@ -10,7 +10,7 @@ from ._sources import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..syscalls._ptrace import Registers
+    from ..syscalls.ptrace import Registers
     from ._breakpoints import Return, Space, Step
 
 _ARM = MACHINE == "aarch64"
@@ -162,7 +162,7 @@ class Tracee(Task):
 
     def write(self, address: int, data: bytes) -> None:
         """Store into the process' memory, as its own code could: not where it may not write."""
-        from ..syscalls._ptrace import write_memory
+        from ..syscalls.ptrace import write_memory
 
         result = write_memory(self.owner.pid, address, data)
         if result != len(data):
@@ -170,7 +170,7 @@ class Tracee(Task):
 
     def send_signal(self, number: int, thread: bool) -> int:
         """Send a signal to the process, or to this thread: 0 or minus an errno."""
-        from ..syscalls._ptrace import tgkill
+        from ..syscalls.ptrace import tgkill
 
         if thread:
             return tgkill(self.tgid, self.pid, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from _thread import RLock
 
+from .. import syscalls
 from ..errors import AttachError, CacheError, NotSupported, ObjectError, UsageError, VerifierError
 from ._attach import DIRECT, LAST_FIRST, VmHook
 from ._code import Code
@@ -393,7 +394,7 @@ class VmTarget:
         """
         wanted = None if programs is None else set(programs)
         specs = [p for p in obj.programs if (p.autoload if wanted is None else p.name in wanted)]
-        world = self.world or World(cpus=possible_cpus())
+        world = self.world or World(cpus=syscalls.possible_cpus())
         machine = Machine(world=world, helpers=self.helpers, memory_limit=self.memory_limit)
         loaded = LoadedVm(obj, machine, self.sources)
         btf = _types(obj)
@@ -438,16 +439,6 @@ class VmTarget:
             return Cache.open()
         except CacheError:
             return None  # whoever compiled a script was told
-
-
-def possible_cpus() -> int:
-    """How many copies a per-CPU value has: as many as the kernel's would."""
-    from .. import syscalls
-
-    try:
-        return max(syscalls.cpu_list("possible")) + 1
-    except (OSError, ValueError):
-        return os.cpu_count() or 1  # no sysfs in this container
 
 
 def _keys(point: AttachPoint) -> list[Key]:

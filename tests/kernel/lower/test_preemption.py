@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import osmia
-from osmia.kernel import possible_cpus
+from osmia.syscalls import possible_cpus
 
 THREADS, STEPS = 8, 20_000
 # The text lives in scratch memory; the loop keeps the program there for a while between building and using it.

@@ -9,8 +9,9 @@ import pytest
 
 from osmia import syscalls
 from osmia.errors import MapError
-from osmia.kernel import KernelTarget, Map, possible_cpus
+from osmia.kernel import KernelTarget, Map
 from osmia.objects import MapSpec, Object
+from osmia.syscalls import possible_cpus
 
 HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH, LPM, QUEUE, STACK = 1, 2, 5, 6, 9, 11, 22, 23
 

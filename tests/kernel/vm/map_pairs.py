@@ -9,7 +9,7 @@ from struct import pack
 
 from osmia import syscalls
 from osmia.errors import MapError
-from osmia.kernel import possible_cpus
+from osmia.syscalls import possible_cpus
 from osmia.syscalls._call import address, bpf, buffer
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from kernel.vm.map_pairs import KernelMap, Twin, content, kernel_create, keyless, pair, vm_create
 
-from osmia.kernel import possible_cpus
+from osmia.syscalls import possible_cpus
 from osmia.vm._machine import Machine
 from osmia.vm._map_base import (
     ARRAY,

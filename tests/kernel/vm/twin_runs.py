@@ -11,7 +11,7 @@ from kernel.vm.map_pairs import kernel_create
 
 from osmia import syscalls
 from osmia.isa import assemble
-from osmia.kernel import possible_cpus
+from osmia.syscalls import possible_cpus
 from osmia.vm._code import Code
 from osmia.vm._context_packet import SkbContext, XdpContext
 from osmia.vm._interpreter import run

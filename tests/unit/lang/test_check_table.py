@@ -6,7 +6,7 @@ import pytest
 
 from osmia.lang.bpftrace import _check_calls, _check_functions, _check_typeof
 from osmia.lang.bpftrace.builtins import FORMATTED, MAP_FUNCTIONS, NAMES, TABLE
-from osmia.objects._format import parse_format
+from osmia.objects.printf import parse_format
 
 KINDS = {"int", "string", "map", "key", "pointer", "variable", "name", "type", "any", "..."}
 

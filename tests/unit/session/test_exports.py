@@ -18,7 +18,18 @@ def test_session() -> None:
     events = {"Attached", "BenchResult", "Cat", "Ended", "Event", "Join", "Lost", "MapSnapshot", "Message", "Print",
               "Printf", "RingRecord", "RuntimeFault", "System", "TestResult", "Text", "Time", "TraceLine"}  # fmt: skip
     values = {"Array", "Enum", "Histogram", "Pointer", "Record", "Stack", "Stats", "TimeSeries"}
-    others = {"Child", "MapView", "Session", "escape_bytes", "render", "run_benches", "run_tests"}
+    others = {
+        "Child",
+        "MapView",
+        "Recorder",
+        "Replay",
+        "Session",
+        "escape_bytes",
+        "render",
+        "replay",
+        "run_benches",
+        "run_tests",
+    }
     assert set(osmia.session.__all__) == events | values | others
     for name in osmia.session.__all__:
         assert getattr(osmia.session, name).__doc__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...objects._format import BUFFERS, FLOATS, NUMBERS, FormatItem, parse_format
+from ...objects.printf import BUFFERS, FLOATS, NUMBERS, FormatItem, parse_format
 from . import ast
 from ._check_convert import value
 from ._check_hints import pointer_to_text

@@ -179,13 +179,14 @@ class Compilation:
         return btftypes.resolve(self.load_btf(), name)
 
     def lower(self) -> ScriptLowering:
+        from ...syscalls import possible_cpus
         from .lower import Features, Options, ScriptLowering
 
         checked = self.check()
         release = os.uname().release.split(".")
         version = self.kernel or (int(release[0]), int(release[1]))
         known = None if self.kernel else checked.btf
-        features = Features(version, known, MOST_CPUS if self.portable else _possible_cpus(), os.uname().machine)
+        features = Features(version, known, MOST_CPUS if self.portable else possible_cpus(), os.uname().machine)
         options = Options(
             features,
             portable=self.portable,
@@ -253,16 +254,6 @@ PORTABLE_SINCE = (6, 1)
 # What the user-space target can do, whatever kernel it runs on: all helpers, but no kfuncs (scripts use them from 6.6).
 VM_FEATURES = (6, 5)
 MOST_CPUS = 8192  # NR_CPUS of distributions
-
-
-def _possible_cpus() -> int:
-    """How many copies a per-CPU value has."""
-    try:
-        with open("/sys/devices/system/cpu/possible") as f:
-            last = f.read().strip().split(",")[-1]
-    except OSError:
-        return os.cpu_count() or 1  # a container without sysfs, which has no kernel target either
-    return int(last.split("-")[-1]) + 1
 
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO
