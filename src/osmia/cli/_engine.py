@@ -8,7 +8,7 @@ import os
 from .._data import Data
 from ..errors import UsageError
 from ..session import Session
-from ._output import Errors, Output, complain, paint, wants_colour
+from ._output import Errors, Output, OutputFile, complain, paint, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,13 +57,8 @@ def run_object(obj: Object, options: RunOptions) -> int:
     if not obj.attach_points:
         complain("No probes to attach\n")
         return 1
-    fd = _open_output(options.output_file)
-    try:
-        out = Output(fd, options.buffering)
+    with OutputFile(options.output_file, options.buffering) as out:
         return _run(obj, options, out)
-    finally:
-        if fd != 1:
-            os.close(fd)
 
 
 def open_target(options: RunOptions) -> Target:
@@ -140,15 +135,6 @@ def make_sink(options: RunOptions, out: Output) -> Callable[[Event], None]:
 
     errors = Errors(out)
     return TextSink(out.write, errors.write, quiet=options.quiet, paint=paint if wants_colour() else None)
-
-
-def _open_output(path: str) -> int:
-    if not path:
-        return 1
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    except OSError as e:
-        raise UsageError(f"open output file {path}: {os.strerror(e.errno or 0).lower()}") from None
 
 
 def _filtered(obj: Object, pattern: str) -> Object:

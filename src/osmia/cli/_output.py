@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..errors import OsmiaError, UsageError
+
 LINE_LIMIT, FULL_LIMIT = 4096, 65536
 EBADF = 9
 
@@ -42,12 +44,29 @@ class Output:
         except BrokenPipeError:
             raise Closed from None
         except OSError as error:
-            from ..errors import OsmiaError
-
             cause, hint = (error.strerror or str(error)).lower(), ""
             if error.errno == EBADF:
                 cause, hint = "it is closed", "run it with an open standard output: >/dev/null"
             raise OsmiaError(f"write output: {cause}", hint=hint) from None
+
+
+class OutputFile:
+    """A context manager that gives an `Output` to the file `path` (standard output without one), closed at the end."""
+
+    def __init__(self, path: str, mode: str = "line") -> None:
+        self._path, self._mode, self._fd = path, mode, 1
+
+    def __enter__(self) -> Output:
+        if self._path:
+            try:
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            except OSError as e:
+                raise UsageError(f"open output file {self._path}: {os.strerror(e.errno or 0).lower()}") from None
+        return Output(self._fd, self._mode)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._fd != 1:
+            os.close(self._fd)
 
 
 class Errors:

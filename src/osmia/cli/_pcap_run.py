@@ -6,8 +6,8 @@ import os
 
 from ..errors import UsageError
 from ..session import Ended, Session
-from ._engine import RunOptions, _open_output, make_sink
-from ._output import Output, complain
+from ._engine import RunOptions, make_sink
+from ._output import Output, OutputFile, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +22,8 @@ def run_capture(obj: Object, options: RunOptions, args: Parsed) -> int:
         raise UsageError("run: --pcap-in does not go with --cmd or --pid")
     if args.text("target") == "kernel":
         raise UsageError("run: --pcap-in runs packets in user space", hint="leave out --target kernel")
-    fd = _open_output(options.output_file)
-    try:
-        return _run(obj, options, args, Output(fd, options.buffering))
-    finally:
-        if fd != 1:
-            os.close(fd)
+    with OutputFile(options.output_file, options.buffering) as out:
+        return _run(obj, options, args, out)
 
 
 def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:

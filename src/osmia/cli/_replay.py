@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from ..errors import UsageError
 from ..session import Session
-from ._engine import _open_output, make_sink, split_parameters
-from ._output import Output, complain
+from ._engine import make_sink, split_parameters
+from ._output import Output, OutputFile, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +26,8 @@ def run_replay(args: Parsed, options: RunOptions) -> int:
     if args.text("target") == "kernel" and tape.target == "vm":
         raise UsageError("trace: the recording is of user space", hint="leave out --target kernel")
     obj = _object(args, options, tape)
-    fd = _open_output(options.output_file)
-    try:
-        return _run(obj, options, tape, Output(fd, options.buffering))
-    finally:
-        if fd != 1:
-            os.close(fd)
+    with OutputFile(options.output_file, options.buffering) as out:
+        return _run(obj, options, tape, out)
 
 
 def _object(args: Parsed, options: RunOptions, tape: Replay) -> Object:
