@@ -20,7 +20,7 @@ from osmia.vm._code import Code
 from osmia.vm._jit import compile, generate_ir
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, HASH, Shape
+from osmia.vm._map_base import ARRAY, HASH, PROG_ARRAY, Shape
 from osmia.vm._native_image import NativeCode, read_object
 
 
@@ -236,3 +236,16 @@ def test_a_batch_ends_with_an_error(machine: Machine) -> None:
             native.run_many(region, offsets, lengths)
         assert len(seen) == 3
         assert native.run_many(region, offsets, lengths).done == 10
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_tail_calls_are_counted_by_packet(machine: Machine, checked: bool) -> None:
+    table = create_map(machine, Shape(PROG_ARRAY, 4, 4, 1, name="jumps"))
+    table.set(0, Code(assemble("r0 = 2\nexit"), machine, type=6, name="target"))  # type: ignore[attr-defined]
+    kinds = [1] * 100
+    region, offsets, lengths = _packets(machine, kinds)
+    text = "r2 = map[fd:0]\nr3 = 0\ncall bpf_tail_call\nr0 = 1\nexit"
+    with compile(Code(assemble(text), machine, type=6, maps=[table]), machine, checked=checked) as native:
+        got = native.run_many(region, offsets, lengths)
+    assert list(got.verdicts) == [2] * 100
+    assert (got.done, got.histogram[2]) == (100, 100)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from osmia.cli import main
-from osmia.errors import UsageError
+from osmia.errors import NotSupported, UsageError, VmError
+from osmia.objects import read_elf
 from osmia.testing import Vm
-from osmia.vm import Packet, read_capture, write_capture
+from osmia.vm import Packet, VmTarget, packet_program, read_capture, run_packets, write_capture
 
 CLANG = shutil.which("clang")
 pytestmark = pytest.mark.skipif(not CLANG, reason="needs clang, which builds the programs")
@@ -26,6 +27,16 @@ struct __sk_buff { u32 len, pkt_type, mark, queue_mapping, protocol, vlan_presen
 	u32 ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end; };
 static long (*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*adjust_head)(void *ctx, int delta) = (void *)44;
+static unsigned (*random)(void) = (void *)7;
+static long (*branches)(void *ctx, void *buf, u32 size, u64 flags) = (void *)119;
+static long (*output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static long (*timer_init)(void *timer, void *map, u64 flags) = (void *)169;
+static long (*timer_set)(void *timer, void *callback) = (void *)170;
+static long (*timer_start)(void *timer, u64 after, u64 flags) = (void *)171;
+struct bpf_timer { u64 opaque[2]; } __attribute__((aligned(8)));
+struct element { struct bpf_timer timer; u64 fired; };
+struct { int (*type)[2]; u32 *key; struct element *value; int (*max_entries)[1]; } timed SEC(".maps");
+struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(".maps");
 struct { int (*type)[2]; u32 *key; u64 *value; int (*max_entries)[4]; } seen SEC(".maps");
 
 SEC("xdp") int filter(struct xdp_md *ctx)
@@ -43,6 +54,33 @@ SEC("xdp") int filter(struct xdp_md *ctx)
 	return 3;
 }
 SEC("xdp") int cut(struct xdp_md *ctx) { return adjust_head(ctx, 14) ? 0 : 2; }
+static int fired(void *map, int *key, struct element *e)
+{
+	e->fired += 1;
+	timer_start(&e->timer, 1, 0);
+	return 0;
+}
+SEC("xdp") int timing(struct xdp_md *ctx)
+{
+	u32 key = 0;
+	struct element *e = (struct element *)map_lookup(&timed, &key);
+	if (!e)
+		return 0;
+	if (!timer_init(&e->timer, &timed, 1)) {
+		timer_set(&e->timer, fired);
+		timer_start(&e->timer, 1, 0);
+	}
+	return adjust_head(ctx, -20) ? 1 : 3;
+}
+SEC("xdp") int chance(struct xdp_md *ctx) { return random() ? 2 : 1; }
+SEC("xdp") int tell(struct xdp_md *ctx)
+{
+	u64 words[16] = {};
+	return output(&ring, words, sizeof(words), 0) ? 1 : 2;
+}
+#ifdef LACKING
+SEC("perf_event") int lacking(void *ctx) { u64 words[3] = {}; return branches(ctx, words, sizeof(words), 0) < 0; }
+#endif
 SEC("tc") int classify(struct __sk_buff *skb) { return skb->protocol == 0x0008 ? 0 : 2; }
 SEC("socket") int take(struct __sk_buff *skb) { return skb->len > 40 ? 20 : 0; }
 SEC("cgroup_skb/ingress") int allow(struct __sk_buff *skb)
@@ -66,8 +104,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packets")
     source, out = folder / "p.c", folder / "p.bpf.o"
     source.write_text(SOURCE)
-    subprocess.run([str(CLANG), "-O2", "-g", "-target", "bpf", "-c", source, "-o", out], check=True, timeout=60)
+    build(source, out)
+    build(source, folder / LACKING, "-DLACKING")
     return out
+
+
+LACKING = "lacking.bpf.o"  # beside the other: it has a program that user space cannot run
+
+
+def build(source: Path, out: Path, *more: str) -> None:
+    subprocess.run([str(CLANG), "-O2", "-g", "-target", "bpf", *more, "-c", source, "-o", out], check=True, timeout=60)
 
 
 @pytest.fixture
@@ -90,7 +136,7 @@ def test_one_packet(osmia_vm: Callable[..., Vm], built: Path, engine: str) -> No
     assert vm.run(ARP, program="classify").name == "SHOT"
     assert vm.run(ETHERNET + ip(6), program="take").verdict == 20
     assert vm.run(ETHERNET + ip(6), program="allow").name == "PASS"
-    with pytest.raises(UsageError, match="filter, cut, classify, take, allow"):
+    with pytest.raises(UsageError, match="filter, cut, timing, chance, tell, classify, take, allow"):
         vm.run(ARP)
 
 
@@ -156,4 +202,78 @@ def test_what_does_not_go_together(built: Path, capture: Path, capfd: pytest.Cap
     assert main(["run", str(built), "--pcap-in", str(capture), "--target", "kernel"]) == 2
     assert main(["run", str(built), "--pcap-in", str(capture), "-c", "true"]) == 2
     assert main(["run", str(built), "--pcap-in", str(capture)]) == 2
-    assert "filter, cut, classify, take, allow" in capfd.readouterr().err
+    assert "filter, cut, timing, chance, tell, classify, take, allow" in capfd.readouterr().err
+    assert main(["run", str(built), "--pcap-in", str(capture), "--program", "nothing"]) == 2
+    assert (
+        "run program nothing: it is not in the file; programs that take packets are filter," in capfd.readouterr().err
+    )
+
+
+def test_ends_that_move_without_a_capture_to_write(
+    built: Path, capture: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = run(capfd, built, "--pcap-in", capture, "--program", "cut")
+    assert ["PASS", "5", "1818"] in [line.split() for line in out.splitlines()]
+
+
+def test_timers_run_between_packets(built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, written = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    write_capture(path, [Packet(frame) for frame in FRAMES * 20])
+    out = run(capfd, built, "--pcap-in", path, "--pcap-out", written, "--program", "timing", "-o", "json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[0]["data"]["verdicts"] == {"TX": {"packets": 100, "bytes": 20 * 1818}}
+    assert [len(packet.data) for packet in read_capture(written)] == [len(frame) + 20 for frame in FRAMES * 20]
+    assert '"fired": 0' not in out
+    assert '"fired": ' in out
+
+
+def test_a_packet_that_no_program_takes_ends_the_run(
+    built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, written = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    write_capture(path, [Packet(FRAMES[0]), Packet(FRAMES[1]), Packet(bytes(10)), Packet(FRAMES[0])])
+    words = ["run", str(built), "--pcap-in", str(path), "--pcap-out", str(written), "--program", "classify"]
+    assert main(words) != 0
+    out, err = capfd.readouterr()
+    assert ["OK", "2", "148"] in [line.split() for line in out.splitlines()]
+    assert "run packet 3: load a packet: 10 bytes are less than an Ethernet header" in err
+    assert [packet.data for packet in read_capture(written)] == FRAMES[:2]
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "jit"])
+def test_counts_before_an_error(built: Path, capture: Path, engine: str) -> None:
+    asked = []
+
+    def random(machine: object, *_: int) -> int:
+        asked.append(1)
+        if len(asked) == 4:
+            raise VmError("ask: no more numbers")
+        return len(asked) % 2
+
+    target = VmTarget(engine=engine, helpers={"get_prandom_u32": random})
+    obj, name = packet_program(read_elf(built.read_bytes()), "chance")
+    with target.load(obj) as loaded:
+        tally = run_packets(loaded, loaded.programs[name], read_capture(capture))
+    assert tally.packets == {"PASS": 2, "DROP": 1}
+    assert tally.bytes == {"PASS": 116, "DROP": 74}
+    assert isinstance(tally.failure, VmError)
+    assert tally.failure.message.startswith("run packet 4: ")
+
+
+def test_rings_are_read_before_they_are_full(built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in.pcap"
+    write_capture(path, [Packet(FRAMES[0])] * 200)
+    out = run(capfd, built, "--pcap-in", path, "--program", "tell")
+    assert ["PASS", "200", "14800"] in [line.split() for line in out.splitlines()]
+    assert out.count("ring: 00 00") == 200
+
+
+def test_programs_that_user_space_lacks_are_left_alone(
+    built: Path, capture: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lacking = built.with_name(LACKING)
+    with pytest.raises(NotSupported, match="load lacking: helper bpf_read_branch_records"):
+        VmTarget().load(read_elf(lacking.read_bytes()))
+    run(capfd, lacking, "--pcap-in", capture, "--program", "filter")
+    assert main(["run", str(lacking), "--pcap-in", str(capture), "--program", "lacking"]) == 2
+    assert "run program lacking: it takes no packets" in capfd.readouterr().err

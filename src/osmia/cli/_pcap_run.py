@@ -12,7 +12,7 @@ from ._output import Output, OutputFile, complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
-    from ..vm import Tally
+    from ..vm import Packet, Tally
     from ._options import Parsed
 
 
@@ -27,7 +27,7 @@ def run_capture(obj: Object, options: RunOptions, args: Parsed) -> int:
 
 
 def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
-    from ..vm import VmTarget, packet_program, read_capture, run_packets, write_capture
+    from ..vm import LoadedVm, VmTarget, packet_program, read_capture, run_packets, write_capture
 
     wanted = args.text("pcap_out")
     if wanted and os.path.exists(wanted) and os.path.samefile(wanted, args.text("pcap_in")):
@@ -35,6 +35,7 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     capture = read_capture(args.text("pcap_in"))
     if capture.truncated:
         complain(f"WARNING: the capture ends within a packet: {capture.truncated} bytes are left out\n")
+    obj, name = packet_program(obj, args.text("program"))
     session = Session(
         obj,
         VmTarget(),
@@ -44,22 +45,24 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     )
     with session:
         loaded = session.load()
-        kept: list[object] = []
+        assert isinstance(loaded, LoadedVm)
+        kept: list[Packet] = []
 
         def drain() -> None:
             session.drain()
             out.flush()
 
-        program = packet_program(loaded, args.text("program"))  # type: ignore[arg-type]
-        tally = run_packets(loaded, program, capture, keep=kept.append if wanted else None, drain=drain)  # type: ignore[arg-type]
+        keep = kept.append if wanted else None
+        tally = run_packets(loaded, loaded.programs[name], capture, keep=keep, drain=drain)
         if wanted:
-            link = next(iter(capture.links), 1)
-            write_capture(wanted, kept, link)  # type: ignore[arg-type]
+            write_capture(wanted, kept, next(iter(capture.links), 1))
         out.write(_verdicts(tally, options.format))
         session.emit(Ended(0))
-        for name in sorted(session.maps):
-            session.emit(session.maps[name].snapshot())
+        for map_name in sorted(session.maps):
+            session.emit(session.maps[map_name].snapshot())
         out.flush(force=True)
+        if tally.failure is not None:
+            raise tally.failure
     return 0
 
 

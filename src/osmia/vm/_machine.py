@@ -178,7 +178,7 @@ class Machine:
             raise NotSupported(
                 f"load {program or 'program'}: helper {name} (number {number}) does not exist in user space",
                 feature=name,
-                hint=f"{instead}mock it: machine.mock({short!r}, ...)",
+                hint=f"{instead}mock it in a unit test: Vm(..., helpers={{{short!r}: ...}})",
             )
         return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .._data import Data
-from ..errors import UsageError
+from ..errors import OsmiaError, UsageError
+from ..isa import HELPERS
 from ._pcap import ETHERNET, LINK_NAMES, RAW_IP, Packet
 from ._program import CGROUP_SKB, PACKET_KINDS, SCHED_ACT, SCHED_CLS, SOCKET_FILTER, XDP, verdict_name
 
@@ -11,38 +12,62 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..objects import Object
     from ._pcap import Capture
-    from ._program import VmProgram
+    from ._program import PacketResult, VmProgram
     from ._target import LoadedVm
 
+PROG_ARRAY = 3
 HEADER = 14
 # Return values after which a packet goes on.
 _PASSES = {XDP: (2, 3, 4), SCHED_CLS: (0xFFFFFFFF, 0, 1, 3, 6, 7), CGROUP_SKB: (1, 3)}
 _PASSES[SCHED_ACT] = _PASSES[SCHED_CLS]
-# Helpers that move the packet's ends or change its size: what is left must be looked at packet by packet.
-_MOVES = (31, 32, 38, 43, 44, 50, 54, 65, 73, 84, 155, 189)
+# Helpers that take the packet from its context object, that move it, or that run between packets: such programs run
+# packet by packet, as those do that may call another program's helpers behind a tail call.
+_ALONE = (
+    "tail_call", "xdp_adjust_head", "xdp_adjust_meta", "xdp_adjust_tail", "xdp_get_buff_len", "xdp_load_bytes",
+    "xdp_store_bytes", "perf_event_output", "xdp_output", "check_mtu", "timer_start",
+)  # fmt: skip
+_BY_ONE = frozenset(HELPERS[name] for name in _ALONE)
+_RINGS = frozenset(HELPERS[name] for name in ("ringbuf_output", "ringbuf_reserve", "ringbuf_reserve_dynptr"))
+_BETWEEN = 16  # packets: rings are read so often, most hold the records of more
 _BATCH = 64 << 20
 
 
 class Tally(Data):
-    """Packets and bytes (as captured) by verdict, in the order of first use; `written` counts packets that went on."""
+    """Packets and bytes (as captured) by verdict, in the order of first use; `written` counts packets that went on.
+
+    `failure` is what ended the run before the end of the capture: these are the counts of the packets before it.
+    """
 
     program: str
     packets: dict[str, int]
     bytes: dict[str, int]
     written: int = 0
+    failure: OsmiaError | KeyboardInterrupt | None = None
 
 
-def packet_program(loaded: LoadedVm, name: str = "") -> VmProgram:
-    """The program of that name, or the only one that takes packets. UsageError."""
-    found = [p for p in loaded.programs.values() if p.type in PACKET_KINDS and name in ("", p.name)]
+def packet_program(obj: Object, name: str = "") -> tuple[Object, str]:
+    """The program of that name, or the only one that takes packets; and the object with it alone, and with what is in
+    its program arrays. UsageError.
+    """
+    takers = [spec.name for spec in obj.programs if spec.type in PACKET_KINDS]
+    found = [taker for taker in takers if name in ("", taker)]
     if len(found) != 1:
-        names = ", ".join(p.name for p in loaded.programs.values() if p.type in PACKET_KINDS) or "none"
+        names = ", ".join(takers) or "none"
+        head = f"run program {name}: it takes no packets" if name else "run packets: there is no --program"
+        if name not in ("", *(spec.name for spec in obj.programs)):
+            head = f"run program {name}: it is not in the file"
         raise UsageError(
-            f"run packets: programs that take packets are {names}",
-            hint="name one of them" if "," in names else "XDP, tc, socket filter and cgroup_skb programs do",
+            f"{head}; programs that take packets are {names}",
+            hint="name one of them" if takers else "XDP, tc, socket filter and cgroup_skb programs do",
         )
-    return found[0]
+    called = {symbol for made in obj.maps if made.type == PROG_ARRAY for _, symbol in made.values}
+    kept = {found[0], *called}
+    return obj.replace(
+        programs=tuple(spec for spec in obj.programs if spec.name in kept),
+        attach_points=tuple(point for point in obj.attach_points if point.program in kept),
+    ), found[0]
 
 
 def run_packets(
@@ -55,42 +80,73 @@ def run_packets(
 ) -> Tally:
     """Run it on every packet. `keep` gets those that go on; `drain` is called now and then, to read rings.
 
-    Captures of bare IP packets get an Ethernet header, which is taken off again. UsageError for other links.
+    Captures of bare IP packets get an Ethernet header, which is taken off again. UsageError for other links. What a
+    program does wrong is not raised but in `Tally.failure`, and names the packet, counted from 1.
     """
     others = capture.links - {ETHERNET, RAW_IP}
     if others:
         names = ", ".join(LINK_NAMES.get(link, str(link)) for link in sorted(others))
         raise UsageError(f"run packets: the capture is of {names}", hint="programs take Ethernet or bare IP packets")
-    if program.native is not None and program.meter is None and program.type == XDP and not capture.links - {ETHERNET}:
-        moved = any(helper in _MOVES for helper in program.code.helpers)
-        if not (moved and keep):
-            return _in_batches(loaded, program, capture, keep, drain)
-    return _one_by_one(program, capture, keep, drain)
+    batches = program.native is not None and program.meter is None and program.type == XDP
+    if batches and not capture.links - {ETHERNET} and not _BY_ONE & program.code.helpers:
+        return _in_batches(loaded, program, capture, keep, drain)
+    return _one_by_one(loaded, program, capture, keep, drain)
 
 
 def _one_by_one(
-    program: VmProgram, capture: Capture, keep: Callable[[Packet], None] | None, drain: Callable[[], None]
+    loaded: LoadedVm,
+    program: VmProgram,
+    capture: Capture,
+    keep: Callable[[Packet], None] | None,
+    drain: Callable[[], None],
 ) -> Tally:
     packets: dict[str, int] = {}
     sizes: dict[str, int] = {}
     written = 0
-    for number, packet in enumerate(capture):
-        bare = packet.link == RAW_IP
-        result = program.run_packet(_ethernet(packet.data) if bare else packet.data)
-        packets[result.name] = packets.get(result.name, 0) + 1
-        sizes[result.name] = sizes.get(result.name, 0) + len(packet.data)
-        if keep is not None and _goes_on(program.type, result.verdict):
-            data = result.packet[HEADER:] if bare else result.packet
-            if not bare and program.type in (SOCKET_FILTER, CGROUP_SKB):
-                data = packet.data[:HEADER] + data[HEADER:]  # such programs are given no Ethernet header
-            if program.type == SOCKET_FILTER:
-                data = data[: result.verdict]
-            keep(Packet(data, packet.time, max(len(data), packet.length + len(data) - len(packet.data)), packet.link))
-            written += 1
-        if not number & 0x3FF:
+    failure: OsmiaError | KeyboardInterrupt | None = None
+    for number, packet in enumerate(capture, 1):
+        try:
+            result = program.run_packet(_ethernet(packet.data) if packet.link == RAW_IP else packet.data)
+            packets[result.name] = packets.get(result.name, 0) + 1
+            sizes[result.name] = sizes.get(result.name, 0) + len(packet.data)
+            if keep is not None and _goes_on(program.type, result.verdict):
+                keep(_written(program, packet, result))
+                written += 1
+            _run_timers(loaded)
+        except (OsmiaError, KeyboardInterrupt) as error:
+            failure = _at_packet(error, number)
+            break
+        if not number % _BETWEEN:
             drain()
     drain()
-    return Tally(program.name, packets, sizes, written)
+    return Tally(program.name, packets, sizes, written, failure)
+
+
+def _written(program: VmProgram, packet: Packet, result: PacketResult) -> Packet:
+    """The packet as it goes on."""
+    bare = packet.link == RAW_IP
+    data = result.packet[HEADER:] if bare else result.packet
+    if not bare and program.type in (SOCKET_FILTER, CGROUP_SKB):
+        data = packet.data[:HEADER] + data[HEADER:]  # such programs are given no Ethernet header
+    if program.type == SOCKET_FILTER:
+        data = data[: result.verdict]
+    return Packet(data, packet.time, max(len(data), packet.length + len(data) - len(packet.data)), packet.link)
+
+
+def _run_timers(loaded: LoadedVm) -> None:
+    """Callbacks of the timers that are due by now: between packets, as softirqs do."""
+    if loaded.machine.data.get("timers"):
+        from ._helpers_timer import run_due
+
+        with loaded.lock:
+            run_due(loaded.machine)
+
+
+def _at_packet(error: OsmiaError | KeyboardInterrupt, number: int) -> OsmiaError | KeyboardInterrupt:
+    """The error, naming the packet."""
+    if isinstance(error, OsmiaError):
+        error.message = f"run packet {number}: {error.message}"
+    return error
 
 
 def _ethernet(data: bytes) -> bytes:
@@ -113,7 +169,7 @@ def _in_batches(
     from array import array
     from itertools import compress
 
-    from ._jit_many import PacketLayout
+    from ._jit_many import PacketLayout, try_many
 
     native = program.native
     assert native is not None
@@ -123,8 +179,10 @@ def _in_batches(
     packets: dict[str, int] = {}
     sizes: dict[str, int] = {}
     written = 0
+    failure: OsmiaError | KeyboardInterrupt | None = None
     memory = loaded.machine.memory
-    for first, last in _pieces(capture):
+    most = _BETWEEN if _RINGS & program.code.helpers else len(capture)
+    for first, last in _pieces(capture, most):
         start = capture.offsets[first]
         end = max(capture.offsets[i] + capture.lengths[i] for i in range(first, last))
         region = memory.allocate(end - start, "packets", low=True)
@@ -133,7 +191,8 @@ def _in_batches(
             offsets = array("I", [at - start for at in capture.offsets[first:last]])
             lengths = array("I", capture.lengths[first:last])
             with loaded.lock:
-                verdicts = native.run_many(region, offsets, lengths, context=0, layout=layout).verdicts
+                ran = try_many(native, region, offsets, lengths, layout=layout)
+            verdicts = ran.verdicts[: ran.done]
             program.run_count += len(verdicts)
             for verdict in dict.fromkeys(verdicts):
                 name = verdict_name(XDP, verdict)
@@ -144,16 +203,23 @@ def _in_batches(
                     data = bytes(region.view[offsets[i] : offsets[i] + lengths[i]])
                     keep(Packet(data, capture.times[first + i], capture.wire[first + i]))
                     written += 1
+            if ran.failure is not None:
+                if not isinstance(ran.failure, (OsmiaError, KeyboardInterrupt)):
+                    raise ran.failure
+                failure = _at_packet(ran.failure, first + ran.done + 1)
+                break
         finally:
             memory.free(region)
         drain()
-    return Tally(program.name, packets, sizes, written)
+    drain()
+    return Tally(program.name, packets, sizes, written, failure)
 
 
-def _pieces(capture: Capture) -> Iterator[tuple[int, int]]:
-    """Runs of packets whose part of the file fits a batch."""
+def _pieces(capture: Capture, most: int) -> Iterator[tuple[int, int]]:
+    """Runs of at most so many packets whose part of the file fits a batch."""
     first = 0
     for i in range(1, len(capture) + 1):
-        if i == len(capture) or capture.offsets[i] + capture.lengths[i] - capture.offsets[first] > _BATCH:
+        full = i - first >= most
+        if i == len(capture) or full or capture.offsets[i] + capture.lengths[i] - capture.offsets[first] > _BATCH:
             yield first, i
             first = i
