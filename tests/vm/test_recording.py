@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 import osmia
 from osmia.cli import main
-from osmia.errors import FormatError, OsmiaError
+from osmia.errors import FormatError, OsmiaError, UsageError
 from osmia.session import Session
 from osmia.session._replay import Replay, replay
 from osmia.session._tape import Recorder
@@ -212,3 +213,56 @@ def test_a_head_with_other_values(recorded: tuple[Path, str], tmp_path: Path, va
             writer.write(each)
     with pytest.raises(FormatError):
         replayed(tmp_path / "bad.osm")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'begin { printf("hi\\n"); }',
+        "begin { @x = 1; }",
+        'end { @x = 2; printf("bye\\n"); }',
+        "begin { @x = nsecs; exit(2); }",
+        "begin { print(1); } end { print(2); @x = count(); }",
+    ],
+)
+def test_scripts_without_a_probe(tmp_path: Path, script: str) -> None:
+    path = tmp_path / "own.osm"
+    printed = record(script, path, ["/bin/true"])
+    assert printed
+    assert replayed(path) == printed
+
+
+def test_a_signal_to_the_session_alone(tmp_path: Path) -> None:
+    path, out = tmp_path / "own.osm", list[str]()
+    obj = osmia.compile('self:signal:SIGUSR1 { printf("told\\n"); @n = count(); }', target="vm")
+    tape = Recorder(str(path))
+    with Session(obj, VmTarget.live(), sink=TextSink(out.append, out.append), signals=True, tape=tape) as session:
+        session.start()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while "told" not in "".join(out):
+            session.poll(None)
+        session.finish()
+    assert "@n: 1" in "".join(out)
+    assert replayed(path) == "".join(out)
+
+
+def test_probes_that_were_not_recorded(recorded: tuple[Path, str], tmp_path: Path) -> None:
+    path, _ = recorded
+    with pytest.raises(
+        UsageError, match=r"no events of tracepoint:syscalls:sys_enter_close \(it has those of tracepoint"
+    ):
+        replayed(path, "tracepoint:syscalls:sys_enter_close { @ = count(); }")
+    with pytest.raises(UsageError, match="no events of self:signal:SIGUSR1"):
+        replayed(path, "self:signal:SIGUSR1 { @ = count(); } end { print(1); }")
+    told: list[str] = []
+    obj = osmia.compile(OTHER + " tracepoint:syscalls:sys_enter_close { @closed = count(); }", target="vm")
+    tape = Replay(str(path), told.append)
+    with Session(obj, None, tape=tape) as session:  # type: ignore[arg-type]
+        replay(session, tape)
+    assert len(told) == 1
+    assert "it has no events of tracepoint:syscalls:sys_enter_close; it has those of tracepoint:" in told[0]
+    own = tmp_path / "own.osm"
+    record("begin { @x = 1; }", own, ["/bin/true"])
+    with pytest.raises(UsageError, match=r"no events of interval:s:1 .*none but BEGIN and END"):
+        replayed(own, "interval:s:1 { @ = count(); }")
+    assert "\n3\n" in replayed(own, "begin { print(3); }")

@@ -22,7 +22,7 @@ def run_replay(args: Parsed, options: RunOptions) -> int:
     for name in ("cmd", "pid", "record", "duration"):
         if args.given(name):
             raise UsageError(f"trace: --replay and --{name} do not go together")
-    tape = Replay(args.text("replay"))
+    tape = Replay(args.text("replay"), warn=lambda text: complain(f"WARNING: {text}\n"))
     if args.text("target") == "kernel" and tape.target == "vm":
         raise UsageError("trace: the recording is of user space", hint="leave out --target kernel")
     obj = _object(args, options, tape)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Entry = tuple[Any, ...]
 
 _MADE = {"Time": ev.Time, "Cat": ev.Cat, "System": ev.System, "Message": ev.Message}
+_OWN = ("begin", "end", "self", "test", "bench")  # no events of a source
+_MOST = 8  # probes that a message names
 _FIELDS = {
     "head": (str, str, object, tuple, tuple), "pid": (int,), "run": (str, int), "batch": (str, int, bytes, tuple),
     "lost": (str, int), "link": (str, bytes), "refused": (str, str), "name": (str, tuple, object),
@@ -34,14 +36,16 @@ class Replay:
     """A recording, as `tape` of a session. `object` is what was recorded; `target` "kernel" or "vm".
 
     With an object of the caller's, events of user space are fired at its programs instead: those on the same probes.
+    Loading is a UsageError where none of its probes was recorded; `warn` is told of some that were not.
     FormatError for a damaged file.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, warn: Callable[[str], None] | None = None) -> None:
         from ..objects import Object
         from ..vm import read_recording
 
         self.path = path
+        self.warn = warn or (lambda _text: None)
         entries = [_checked(entry, path) for entry in read_recording(path)]
         if not entries or entries[0][0] != "head" or not isinstance(entries[0][3], Object):
             raise FormatError(f"read recording {path}: it has no head", offset=8, hint="record it again")
@@ -236,9 +240,35 @@ class ReplayedTarget:
                     hint="leave out the script, or record with --target vm",
                 )
             return ReplayedObject(tape, obj, None)
-        tape.loaded = _load_vm(tape, obj)
         tape.exact = obj.programs == tape.object.programs
+        if not tape.exact:
+            _check_probes(tape, obj)
+        tape.loaded = _load_vm(tape, obj)
         return ReplayedObject(tape, obj, tape.loaded) if tape.exact else tape.loaded
+
+
+def _check_probes(tape: Replay, obj: Object) -> None:
+    """Whether the recording can have events for the object's probes."""
+    from ..vm import keys_of
+
+    held = {key for point in tape.object.attach_points if point.provider not in _OWN for key in keys_of(point)}
+    wanted = [point for point in obj.attach_points if point.provider not in ("begin", "end")]
+    absent = [point.name for point in wanted if point.provider in _OWN or not held.issuperset(keys_of(point))]
+    absent = list(dict.fromkeys(absent))
+    if not absent:
+        return
+    has = list(dict.fromkeys(p.name for p in tape.object.attach_points if p.provider not in _OWN))
+    text = f"it has no events of {_listed(absent)}"
+    hint = (
+        f"it has those of {_listed(has)}" if has else "it has events of no probe: its script had none but BEGIN and END"
+    )
+    if not any(held.intersection(keys_of(point)) for point in wanted if point.provider not in _OWN):
+        raise UsageError(f"replay recording {tape.path}: {text}", hint=hint)
+    tape.warn(f"recording {tape.path}: {text}; {hint}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
 
 
 def _load_vm(tape: Replay, obj: Object) -> Any:

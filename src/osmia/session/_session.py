@@ -120,6 +120,7 @@ class Session:
         self._lost: dict[str, int] = {}  # when it was closed
         self._links: list[Link] = []
         self._points: list[AttachPoint] = []  # one for each link
+        self._detached = False
         self._handlers: dict[int, Handler] = {}
         self._row_handlers: dict[int, RowsHandler | None] = {}
         self._losses: Losses | None = None
@@ -572,8 +573,9 @@ class Session:
                 self.emit(self.maps[name].snapshot())
 
     def _detach(self) -> None:
-        if self._links and self._loaded:
-            self._links = []
+        """Also when nothing is attached: in a recording it is where the end begins."""
+        if self._loaded and not self._detached:
+            self._detached, self._links = True, []
             self._loaded.detach_all()
 
     def _keep_results(self) -> None:

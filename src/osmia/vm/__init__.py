@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._program import PACKET_KINDS, PacketResult, VmProgram
     from ._recording import TASK_FIELDS, EventRecorder, RecordingWriter, read_recording, replay_event
     from ._sources import Task
-    from ._target import LoadedVm, VmTarget
+    from ._target import LoadedVm, VmTarget, keys_of
     from ._world import World
 
 _LAZY = {
@@ -37,6 +37,7 @@ _LAZY = {
     "VmProgram": "_program",
     "VmTarget": "_target",
     "World": "_world",
+    "keys_of": "_target",
     "packet_program": "_packets",
     "read_capture": "_pcap",
     "read_recording": "_recording",
@@ -62,6 +63,7 @@ __all__ = [
     "VmProgram",
     "VmTarget",
     "World",
+    "keys_of",
     "packet_program",
     "read_capture",
     "read_recording",

@@ -211,7 +211,7 @@ class LoadedVm:
         hook = VmHook(self, program, point)
         with self.lock:
             self._hooks.append(hook)
-            for key in _keys(point):
+            for key in keys_of(point):
                 self._by_key.setdefault(key, []).append(hook)
         for source in self._started:
             source.changed()
@@ -239,7 +239,7 @@ class LoadedVm:
         with self.lock:
             if hook in self._hooks:
                 self._hooks.remove(hook)
-                for key in _keys(hook.point):
+                for key in keys_of(hook.point):
                     if hook in self._by_key.get(key, ()):
                         self._by_key[key].remove(hook)
         for source in self._started:
@@ -441,7 +441,8 @@ class VmTarget:
             return None  # whoever compiled a script was told
 
 
-def _keys(point: AttachPoint) -> list[Key]:
+def keys_of(point: AttachPoint) -> list[Key]:
+    """All places of an attach point."""
     if point.functions:
         return [(point.provider, point.target, function) for function in point.functions]
     if point.offsets:
