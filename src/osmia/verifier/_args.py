@@ -42,6 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._env import Env
     from ._prototypes import Proto
+    from ._state import Frame
     from ._types import MapInfo
 
 MAX_VAR_SIZE = 1 << 29
@@ -91,7 +92,8 @@ class Call:
     """What the arguments of one call told so far."""
 
     __slots__ = (
-        "dynptr", "func", "key", "map", "proto", "raw", "raw_reg", "raw_size", "ref", "release_reg", "size", "size_max",
+        "dynptr", "enters", "func", "key", "map", "proto", "raw", "raw_reg", "raw_size", "ref", "release_reg", "size",
+        "size_max",
     )  # fmt: skip
 
     def __init__(self, proto: Proto) -> None:
@@ -107,6 +109,7 @@ class Call:
         self.key = -1
         self.func = -1
         self.dynptr: Reg | None = None
+        self.enters: Frame | None = None  # of a callback that is walked like any function
 
 
 def is_null(reg: Reg) -> bool:

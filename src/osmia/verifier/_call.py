@@ -76,9 +76,7 @@ def helper(env: Env, insn: Instruction, at: int) -> int:
         _release(env, call, found)
     special = _SPECIAL.get(found.name)
     if special is not None:
-        to = special(env, call, at)
-        if to is not None:
-            return to
+        special(env, call, at)
     state = env.state
     regs = env.regs
     result = _result(env, call, found)
@@ -90,6 +88,10 @@ def helper(env: Env, insn: Instruction, at: int) -> int:
     if found.changes_packet:
         forget_packets(env)
     assert state is env.state
+    if call.enters is not None:
+        state.frames.append(call.enters)
+        env.refresh()
+        return env.code.start[call.enters.subprog]
     return at + 1
 
 
@@ -187,22 +189,20 @@ def _range_of(env: Env, call: Call, found: Proto) -> Scalar:
     return UNKNOWN
 
 
-def _tail_call(env: Env, _call: Call, _at: int) -> int | None:
+def _tail_call(env: Env, _call: Call, _at: int) -> None:
     check_leaks(env, "tail_call")
-    return None
 
 
-def _local_storage(env: Env, _call: Call, _at: int) -> int | None:
+def _local_storage(env: Env, _call: Call, _at: int) -> None:
     reg = env.regs[2]
     if reg.kind != SCALAR or reg.var.mask or reg.var.value:
         env.refuse("get_local_storage() doesn't support non-zero flags")
-    return None
 
 
-def _callback(env: Env, call: Call, at: int) -> int | None:
+def _callback(env: Env, call: Call, at: int) -> None:
     from ._callback import start
 
-    return start(env, call, at)
+    start(env, call, at)
 
 
 _SPECIAL = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._env import E2BIG, MAX_FRAMES
 from ._precision import mark_precise
 from ._state import (
     BTF_ID,
@@ -28,35 +29,43 @@ _WALKED = frozenset((1, 2, 5, 6, 9, 10))
 DYNPTR_LOCAL = 1
 
 
-def start(env: Env, call: Call, at: int) -> int | None:
-    """Keep a state that enters the callback; the one at hand goes on behind the call (kernel: push_callback_call)."""
+def start(env: Env, call: Call, at: int) -> None:
+    """Keep a state that enters the callback; the one at hand goes on behind the call (kernel: push_callback_call).
+
+    Before 6.7 (ab5cfac139ab) the state at hand enters the callback, once, as if it were a function of its own.
+    """
     name = call.proto.name
     subprog = call.func
     if name == "timer_set_callback":
         _asynchronous(env, call, subprog)
-        return None
+        return
+    if not env.code.callback[at]:
+        call.enters = _frame(env, env.state, _arguments(env, call, name), subprog, at)
+        return
     if name == "loop":
         mark_precise(env, 1)
         if env.frame.rounds >= env.regs[1].var.umax:
             env.frame.rounds = 0
-            return None
-    entry = env.code.start[subprog]
+            return
     given = _arguments(env, call, name)
-    other = env.push(entry)
+    other = env.push(env.code.start[subprog])
     other.callback_depth += 1
     other.frames[-1].rounds += 1
     env.frame.rounds = 0
-    if len(other.frames) >= 8:
-        env.refuse(f"the call stack of {len(other.frames) + 1} frames is too deep", 7)
+    other.frames.append(_frame(env, other, given, subprog, at))
+
+
+def _frame(env: Env, state: State, given: list[Reg], subprog: int, at: int) -> Frame:
+    """The callback's frame, to be put upon those of the state."""
+    if len(state.frames) >= MAX_FRAMES:
+        env.refuse(f"the call stack of {len(state.frames) + 1} frames is too deep", E2BIG)
     frame = Frame(subprog, at)
     frame.callback = True
     frame.return_range = (0, 1)
-    frame.held = other.refs
-    frame.regs[10] = Reg(STACK, frame=len(other.frames))
-    for number, reg in enumerate(given, 1):
-        frame.regs[number] = reg
-    other.frames.append(frame)
-    return None
+    frame.held = state.refs
+    frame.regs[10] = Reg(STACK, frame=len(state.frames))
+    frame.regs[1 : 1 + len(given)] = given
+    return frame
 
 
 def _arguments(env: Env, call: Call, name: str) -> list[Reg]:

@@ -70,6 +70,8 @@ _ROWS = (
             "r0 = 9\nr0 s/= -2\nr0 = 0\nexit"),
     Feature("gotol", (6, 6), "4cd58e9af8b9", "jumps of 32 bits", "r0 = 0\ngotol out\nr0 = 1\nout:\nr0 = 0\n"
             "if r0 != 0 goto pc-3\nexit"),
+    Feature("callback_rounds", (6, 7), "ab5cfac139ab", "callbacks are walked round by round; before, once",
+            "", ((6, 6),)),
     Feature("exceptions", (6, 7), "f18b03fabaa9", "bpf_throw"),
     Feature("may_goto", (6, 9), "011832b97b31", "may_goto, which leaves a loop after a while",
             "r0 = 0\nl:\nmay_goto out\ngoto l\nout:\nexit"),

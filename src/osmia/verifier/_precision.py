@@ -209,7 +209,7 @@ class Backtrack:
             regs[-1] |= given
             self.slots.pop()
             return True
-        if self.code.callback[at] and after != at + 1:
+        if insn.src != op.PSEUDO_CALL and after != at + 1:  # into a callback
             if regs[-1] & ~ARGS or self.slots[-1] or len(regs) < 2:
                 return False
             regs.pop()

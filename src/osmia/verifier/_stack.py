@@ -233,8 +233,6 @@ def _store_fixed(env: Env, frame_number: int, off: int, size: int, value: int, i
     if value >= 0:
         reg = env.regs[value]
         if reg.kind == SCALAR and aligned and (not env.old_spills or kept_by_older(env, reg, size)):
-            if env.old_spills and insn.dst != 10:
-                mark_precise(env, value)
             _spill_scalar(env, frame, frame_number, spi, size, value, old)
         elif reg.kind != SCALAR and reg.kind:
             _spill_pointer(env, frame, frame_number, spi, size, reg)

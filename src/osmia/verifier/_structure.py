@@ -268,6 +268,8 @@ def _mark(code: Code, at: int, callback_kind: Callable[[Instruction], str]) -> N
             code.prune[at] = 1
         if calls == "sync":
             code.callback[at] = code.force[at] = code.jump[at] = 1
+        if calls == "once":
+            code.jump[at] = 1
         if calls == "iter":
             code.force[at] = ITERATOR
         code.prune[at + 1] = code.jump[at + 1] = 1

@@ -78,6 +78,8 @@ def leave(env: Env, _insn: Instruction, at: int) -> int:
             refuse_range(env, result, low, high, "At callback return the register")
         state.frames.pop()
         env.refresh()
+        if not env.code.callback[site]:
+            return site + 1
         widen_from_entry(env, state, site, 1 << 30)
         return site
     state.frames.pop()

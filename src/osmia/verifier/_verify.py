@@ -100,7 +100,7 @@ def _structure_checks(env: Env) -> None:
     if not program.btf:
         _check_abnormal_returns(code)
     _structure.check_loads(code, _map_check(program), _unknown_to(profile))
-    _structure.walk_graph(code, _callback_kind(program), loops=profile.bounded_loops)
+    _structure.walk_graph(code, _callback_kind(program, profile), loops=profile.bounded_loops)
     _structure.find_live_registers(code, lambda insn: argument_count(env, insn))
     env.globals = {code.subprog_at[s.start] for s in program.subprograms if s.is_global and s.start}
 
@@ -150,7 +150,9 @@ def _check_value_address(info: MapInfo, off: int, at: int) -> None:
         raise Refused(f"invalid access to map value pointer, value_size={info.value_size} off={off}", at)
 
 
-def _callback_kind(program: Program) -> Callable[[Instruction], str]:
+def _callback_kind(program: Program, profile: Profile) -> Callable[[Instruction], str]:
+    synchronous = "sync" if profile.has("callback_rounds") else "once"
+
     def kind(insn: Instruction) -> str:
         if insn.src == op.PSEUDO_KFUNC_CALL:
             from ._kfunc import callback_kind
@@ -161,7 +163,7 @@ def _callback_kind(program: Program) -> Callable[[Instruction], str]:
         found = any_proto(insn.imm) if insn.imm > 0 else None
         if found is None or not found.callback:
             return ""
-        return "async" if found.name == ASYNC_CALLBACK else "sync"
+        return "async" if found.name == ASYNC_CALLBACK else synchronous
 
     return kind
 

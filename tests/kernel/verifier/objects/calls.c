@@ -12,6 +12,15 @@ static int cb_bad(u64 i, void *c){ return 2; }
 P(loop_ret){ loop(10,cb_bad,0,0); return 1; }
 static int cb_oob(u64 i, void *c){ u64*s=c; s[1]=i; return 0; }
 P(loop_oob){ u64 s=0; loop(10,cb_oob,&s,0); return s; }
+struct lc { u64 sum; u32 stop; };
+static int cb_sum(u64 i, void *c){ struct lc*l=c; l->sum+=(u32)i*3; return 0; }
+P(loop_sum){ struct lc c={}; loop(1<<20,cb_sum,&c,0); return c.sum&1; }
+static int cb_stop(u64 i, void *c){ struct lc*l=c; if((u32)i>=l->stop) return 1; l->sum+=(u32)i*3; return 0; }
+P(loop_stop){ struct lc c={.stop=ctx->ingress_ifindex}; loop(1<<20,cb_stop,&c,0); return c.sum&1; }
+static int cb_far(u64 i, void *c){ struct lc*l=c; ((u8*)c)[l->sum+8]=i; l->sum+=8; return 0; }
+P(loop_far){ struct lc c={}; loop(1<<20,cb_far,&c,0); return c.sum&1; }
+static u64 walk_sum(void*m,u32*k,struct val*v,void*c){ struct lc*l=c; l->sum+=v->a; return l->sum>1<<20; }
+P(each_sum){ struct lc c={}; each(&h,walk_sum,&c,0); return c.sum&1; }
 static int cb_idx(u64 i, void *c){ u8*s=c; if (i<64) s[i]=1; return 0; }
 P(loop_idx){ u8 s[64]={}; loop(64,cb_idx,s,0); return s[5]; }
 static u64 walk(void*m,u32*k,struct val*v,void*c){ v->a+=*k; return 0; }
