@@ -6,6 +6,7 @@ output any more; a script's `exit(n)` gives n.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` would import `enum`, 3 ms on the start path
 import sys
 
 from ._output import Closed, Output, complain, occupy_standard_files
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ERROR, USAGE, INTERRUPTED, PIPE = 1, 2, 130, 141
+SIGINT = 2
 
 # Command -> module, what it does. A command's module is imported when the command is given.
 COMMANDS = {
@@ -50,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's). Returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        # The process is ours. What imports make stays: looking for garbage in it costs a tenth of a cold start.
+        # The process is ours. Python makes an exception of SIGINT, which an import may lose; until a session begins
+        # there is nothing to be undone.
+        if _signal.getsignal(SIGINT) == _signal.default_int_handler:
+            _signal.signal(SIGINT, _signal.SIG_DFL)
+        # What imports make stays: looking for garbage in it costs a tenth of a cold start.
         import gc
 
         gc.set_threshold(100_000)

@@ -93,7 +93,8 @@ SCRIPTS |= {
     ),
     "missing file": (
         OPENAT + " { @on[tid] = 1; } "
-        "tracepoint:syscalls:sys_exit_openat /@on[tid]/ { @[strerror(-args.ret)] = count(); clear(@on); }",
+        "tracepoint:syscalls:sys_exit_openat /@on[tid]/ "
+        "{ @[strerror(-args.ret)] = count(); delete(@on, tid); @all[args.ret] = 1; } END { clear(@all); }",
         ("opens", "/etc/no such file", 4), ("/etc/no such file",),
     ),
     "reads": (
