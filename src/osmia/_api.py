@@ -8,7 +8,7 @@ from .errors import FormatError, SourceError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping, Sequence
     from typing import Any, Self
 
     from .kernel import LoadedObject
@@ -136,16 +136,25 @@ def _argument(name: str, value: str | int) -> str:
     raise UsageError(f"pass {name} to script: {value!r} is {type(value).__name__}", hint="give a str or an int")
 
 
-def load(source: Object | str | os.PathLike[str]) -> LoadedObject:
+def load(source: Object | str | os.PathLike[str], *, globals: Mapping[str, object] | None = None) -> LoadedObject:
     """Load an `Object`, or a BPF object file, into the kernel. A context manager.
 
-    The result has `.programs`, `.maps` and `.attach(point)`.
+    The result has `.programs`, `.maps` (of bytes) and `.attach(point)`. `globals` sets variables of a C program before,
+    such as `const volatile` ones.
 
     Raises `VerifierError`, `NotSupported`, `PermissionDenied`, `ObjectError`.
     """
     from .kernel import KernelTarget
 
-    return KernelTarget().load(read_object(source))
+    return KernelTarget().load(_with_globals(read_object(source), globals))
+
+
+def _with_globals(obj: Object, globals: Mapping[str, object] | None) -> Object:
+    if not globals:
+        return obj
+    from .objects import set_variables
+
+    return set_variables(obj, globals)
 
 
 def read_object(source: Object | str | os.PathLike[str]) -> Object:
@@ -182,6 +191,7 @@ def trace(
     target: str | Any = "kernel",
     duration: float | None = None,
     options: Mapping[str, str | int] | None = None,
+    globals: Mapping[str, object] | None = None,
     name: str = "",
     unsafe: bool = False,
     on_event: Callable[[Event], None] | None = None,
@@ -191,6 +201,7 @@ def trace(
     `script` is text, the path of a file (`pathlib.Path`; a `str` is always text), or an `Object`.
     `params` are `$1`, `$2`, ...; `options` answers `getopt()`. `pid` traces one process; `cmd` (a list, or a line that
     is split at blanks) is started once probes are attached, and the trace ends with it. `duration` is in seconds.
+    `globals` sets variables of an `Object` that was made of C before it is loaded, such as `const volatile` ones.
     `target` "vm" needs no privilege: system calls, functions and signals of `cmd` or `pid` are traced by ptrace.
     `on_event` gets each event as it is read, instead of `events()`.
     Raises `SourceError`, `ProbeError`, `AttachError`, `VerifierError`, `PermissionDenied`, `UsageError`.
@@ -211,11 +222,23 @@ def trace(
     if isinstance(script, Object):
         if params or options:
             raise UsageError("pass parameters to object: they were compiled in", hint="give them to osmia.compile()")
-        obj = script
+        obj = _of_c(_with_globals(script, globals))
     else:
+        if globals:
+            raise UsageError("set globals of a script: it has none", hint="params are $1, $2; options are for getopt()")
         more: dict[str, Any] = {"target": "vm", "has_cmd": bool(argv)} if target == "vm" else {}
         obj = compile(script, name=name, params=params, options=options, pid=pid or 0, unsafe=unsafe, **more)
     return Trace(obj, _target(target), pid=pid or 0, cmd=argv, duration=duration, unsafe=unsafe, on_event=on_event)
+
+
+def _of_c(obj: Object) -> Object:
+    """The object with formats of its maps: one that was made of C does not say how they are to be read."""
+    if obj.map_formats or obj.ring or obj.settings:
+        return obj
+    from .objects import derive_formats
+    from .syscalls import possible_cpus
+
+    return obj.replace(map_formats=derive_formats(obj, cpus=possible_cpus()))
 
 
 def _argv(cmd: str | Sequence[str] | None) -> list[str]:
@@ -283,8 +306,17 @@ class Trace:
             warn=self.warnings.append,
         )
         self._started = False
+        self._loaded = False
         self._entered = False
         self._closed = False
+
+    def load(self) -> Self:
+        """Load programs and maps, and attach nothing: maps can be filled before `start`, or `with`, attaches."""
+        if self._closed:
+            raise UsageError("load trace: it has ended", hint="make another one with osmia.trace()")
+        self._session.load()
+        self._loaded = True
+        return self
 
     def start(self) -> Self:
         """Load and attach. `with` does it."""
@@ -305,10 +337,19 @@ class Trace:
             raise UsageError(f"{verb} trace: it was not started", hint="use it so: with osmia.trace(...) as t: ...")
         return self._session
 
+    def _data(self, verb: str) -> Session:
+        """The session, which has been loaded."""
+        return self._session if self._loaded else self._run(verb)
+
     @property
     def maps(self) -> Mapping[str, MapView]:
         """The script's maps by name ("@", "@reads"): live, after `close()` as they were then."""
-        return self._run("read maps of").maps
+        return self._data("read maps of").all_maps
+
+    @property
+    def globals(self) -> MutableMapping[str, Any]:
+        """Global variables of a C program by name; all but constants can be set while it runs."""
+        return self._data("read globals of").globals
 
     @property
     def lost(self) -> dict[str, int]:

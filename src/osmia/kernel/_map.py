@@ -94,6 +94,10 @@ class Map(Descriptor):
         if result:
             raise self._error("update", -result)
 
+    def refer(self, key: bytes, element: Descriptor) -> None:
+        """Make a program, or a map, the element of a prog array or map of maps."""
+        self.update(key, element.fd.to_bytes(4, "little"))
+
     def delete(self, key: bytes) -> bool:
         """Remove a key; whether it was there."""
         self._check_key(key)

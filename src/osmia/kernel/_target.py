@@ -34,6 +34,7 @@ class LoadedObject:
         self.object = obj
         self.programs: dict[str, Program] = {}
         self.maps: dict[str, Map] = {}
+        self._inner: list[Map] = []
         self.links: list[Link] = []
         self.logs: dict[str, str] = {}
         self.notes: list[str] = []
@@ -66,6 +67,15 @@ class LoadedObject:
             raise
         return links
 
+    def new_inner(self, name: str) -> Map:
+        """A new map that may be an element of the map of maps `name`."""
+        spec = next((m.inner for m in self.object.maps if m.name == name), None)
+        if spec is None:
+            raise ObjectError(f"make a map for {name}: the object does not say what its inner maps are")
+        made = create_map(spec, 0)
+        self._inner.append(made)
+        return made
+
     def reader(self, name: str) -> RingReader | PerfReader:
         """A reader of the ring buffer or perf event array `name`; the caller closes it."""
         target = self.maps[name]
@@ -96,7 +106,7 @@ class LoadedObject:
         self.detach_all()
         for program in self.programs.values():
             program.close()
-        for target in self.maps.values():
+        for target in (*self.maps.values(), *self._inner):
             target.close()
 
     def __enter__(self) -> Self:

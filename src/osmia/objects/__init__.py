@@ -24,17 +24,26 @@ from ._values import AGGREGATIONS, FLOAT_FORMATS, EventFormat, Field, MapFormat,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import POISON, apply_core, unresolved_at
+    from ._encode import Misfit, did_you_mean, encode_prefix, encode_value
     from ._formats import derive_formats
     from ._read_elf import read_elf
-    from ._variables import Variable, set_variables, variables
+    from ._select import select_programs
+    from ._variables import Variable, encode_variable, find_variable, set_variables, variables
     from ._write_elf import write_elf
 
 _LAZY = {
+    "Misfit": "_encode",
     "POISON": "_core",
     "Variable": "_variables",
     "apply_core": "_core",
     "derive_formats": "_formats",
+    "did_you_mean": "_encode",
+    "encode_prefix": "_encode",
+    "encode_value": "_encode",
+    "encode_variable": "_variables",
+    "find_variable": "_variables",
     "read_elf": "_read_elf",
+    "select_programs": "_select",
     "set_variables": "_variables",
     "unresolved_at": "_core",
     "variables": "_variables",
@@ -55,6 +64,7 @@ __all__ = [
     "LinkedProgram",
     "MapFormat",
     "MapSpec",
+    "Misfit",
     "Object",
     "ProgramSpec",
     "Relocation",
@@ -64,9 +74,15 @@ __all__ = [
     "cache_dir",
     "cache_key",
     "derive_formats",
+    "did_you_mean",
+    "encode_prefix",
+    "encode_value",
+    "encode_variable",
+    "find_variable",
     "link",
     "pack",
     "read_elf",
+    "select_programs",
     "set_variables",
     "unpack",
     "unresolved_at",

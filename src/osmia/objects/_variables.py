@@ -5,12 +5,14 @@ from __future__ import annotations
 from .._data import Data
 from ..btf import KIND_DATASEC, KIND_VAR, Btf
 from ..errors import ObjectError
+from ._encode import Misfit, did_you_mean, encode_value
 from ._formats import BtfTypes
 from ._values import ValueType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from ._spec import Object
 
@@ -41,64 +43,36 @@ def variables(obj: Object) -> list[Variable]:
     return out
 
 
-def set_variables(obj: Object, values: Mapping[str, str | int | bool | bytes]) -> Object:
+def set_variables(obj: Object, values: Mapping[str, Any]) -> Object:
     """The object with these variables set: what `const volatile` variables are for, and initial values of others.
 
-    A text is read by the variable's type: a number (0x, 0o and 0b too), true or false, the name of an enumerator, or
-    the characters of a char array. `bytes` set any variable and must have its size.
+    Values are as in `encode_value`; a text is read by the variable's type: a number (0x, 0o and 0b too), true or false,
+    the name of an enumerator, or the characters of a char array. `bytes` set any variable and must have its size.
     ObjectError where the object has no such variable, or the value does not fit it.
     """
     known = {v.name: v for v in variables(obj)}
     contents = {m.name: bytearray(m.contents) for m in obj.maps if m.contents is not None}
     for name, value in values.items():
-        variable = known.get(name)
-        if variable is None:
-            names = ", ".join(list(known)[:12])
-            raise ObjectError(
-                f"set {name}: the object has no such variable", hint=f"it has {names}" if names else "it has none"
-            )
-        data = _encode(variable, value)
+        variable = find_variable(known, name, "set")
+        data = encode_variable(variable, value)
         contents[variable.section][variable.offset : variable.offset + len(data)] = data
     maps = [m.replace(contents=bytes(contents[m.name])) if m.contents is not None else m for m in obj.maps]
     return obj.replace(maps=tuple(maps))
 
 
-def _encode(variable: Variable, value: str | int | bool | bytes) -> bytes:
-    t = variable.type
-    if isinstance(value, bytes):
-        if len(value) != t.size:
-            raise ObjectError(f"set {variable.name}: {len(value)} bytes, it has {t.size}")
-        return value
-    if t.kind == "string":
-        data = str(value).encode("utf-8", "surrogateescape")
-        if len(data) >= t.size:
-            raise ObjectError(f"set {variable.name}: {len(data)} bytes of text, there is room for {t.size - 1}")
-        return data.ljust(t.size, b"\0")
-    if t.kind not in ("int", "bool", "enum", "pointer"):
-        raise ObjectError(
-            f"set {variable.name}: it is of kind {t.kind}", hint="numbers, enumerations and char arrays can be set"
-        )
-    number = _number(variable, value)
-    least, most = (-1 << 8 * t.size - 1, (1 << 8 * t.size - 1) - 1) if t.signed else (0, (1 << 8 * t.size) - 1)
-    if t.kind == "bool":
-        most = 1
-    elif t.kind == "enum":  # compilers before clang 16 do not say whether one is signed
-        least, most = -1 << 8 * t.size - 1, (1 << 8 * t.size) - 1
-    if not least <= number <= most:
-        raise ObjectError(f"set {variable.name}: {number} is not from {least} to {most}")
-    return (number & (1 << 8 * t.size) - 1).to_bytes(t.size, "little")
+def find_variable(known: Mapping[str, Variable], name: str, verb: str) -> Variable:
+    """The variable of this name; ObjectError, with what there is, where there is none."""
+    found = known.get(name)
+    if found is None:
+        names = ", ".join(list(known)[:12])
+        hint = did_you_mean(name, known) or (f"it has {names}" if names else "it has none")
+        raise ObjectError(f"{verb} {name}: the object has no such variable", hint=hint)
+    return found
 
 
-def _number(variable: Variable, value: str | int | bool) -> int:
-    if not isinstance(value, str):
-        return int(value)
-    names = {name: number for number, name in variable.type.values}
-    if variable.type.kind == "bool":
-        names = {"true": 1, "false": 0}
-    if value in names:
-        return names[value]
+def encode_variable(variable: Variable, value: Any) -> bytes:
+    """The bytes of a new value; ObjectError where it does not fit."""
     try:
-        return int(value, 0)
-    except ValueError:
-        hint = f"one of {', '.join(names)}" if names else "it is a number"
-        raise ObjectError(f"set {variable.name}: cannot read {value!r}", hint=hint) from None
+        return encode_value(variable.type, value, variable.name, numerals=True)
+    except Misfit as error:
+        raise ObjectError(f"set {error.where}: {error.cause}", hint=error.hint) from None

@@ -11,7 +11,7 @@ from ._names import has_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from ..objects import MapFormat, ValueType
@@ -26,11 +26,21 @@ SYMBOLIC = ("kstack", "ustack", "ksym", "usym")  # resolved by symbols, of which
 MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 
 
+class NoSuchMap(KeyError):
+    """A map that is not there, said in a sentence."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Maps(dict[str, "MapView"]):
     """The maps of a script by name."""
 
     def __missing__(self, name: str) -> MapView:
-        raise KeyError(f"{name}: the script's maps are {', '.join(self) or 'none'}")
+        from ..objects import did_you_mean
+
+        near = did_you_mean(name, self)
+        raise NoSuchMap(f"read map {name}: there is none ({near or 'maps are ' + (', '.join(self) or 'none')})")
 
 
 class KeptMap:
@@ -68,6 +78,11 @@ class MapView:
     A keyed map is a mapping of Python keys to Python values. A scalar map has `value`. Each refuses what is the
     other's with `UsageError`: `scalar` tells which it is.
     Keys are numbers, texts, tuples, ... as the script uses them; aggregations come reduced over all CPUs.
+
+    Elements can be set and deleted, and `value` can be set. Structs may be given as a dict (members that are left out
+    are zero), a tuple or bytes, addresses as texts, keys of prefix trees as "10.0.0.0/8"; what does not fit its field
+    raises UsageError. The value of a per-CPU map is a list, CPU 0 first (CPUs that are left out have zero); a number
+    alone goes to CPU 0, as reading gives the sum.
     """
 
     def __init__(self, format: MapFormat, source: LoadedMap, names: Names) -> None:
@@ -80,6 +95,8 @@ class MapView:
         # A scalar aggregation may live in an array, whose one element is always there: zeros mean "not set".
         self._array = getattr(source, "type", 0) in ARRAYS
         self._zeroed = False
+        # Maps of C: keys have types of C, and may be given in several ways.
+        self._typed = format.key is not None and format.name == format.map
 
     @property
     def scalar(self) -> bool:
@@ -124,6 +141,18 @@ class MapView:
             )
         return self._scalar_value()
 
+    @value.setter
+    def value(self, value: Any) -> None:
+        if not self.scalar:
+            raise UsageError(f"set value of map {self.name}: it has keys", hint="set elements: [key] = value")
+        self._set(None, value)
+        self._zeroed = True  # from now on zeros are a value
+
+    def _set(self, key: Any, value: Any) -> None:
+        from ._edit import set_element
+
+        set_element(self.format, self._map, key, value, is_array=self._array)
+
     def _scalar_value(self) -> Any:
         for _key, raw in self._items():
             return self._decode(raw)
@@ -134,9 +163,9 @@ class MapView:
         raw = self._map.lookup(key)
         return self.empty_value() if raw is None else self._decode(raw)
 
-    def _check_keys(self) -> None:
+    def _check_keys(self, verb: str = "read") -> None:
         if self.scalar:
-            raise UsageError(f"read keys of map {self.name}: it has none", hint="its value is .value")
+            raise UsageError(f"{verb} keys of map {self.name}: it has none", hint="its value is .value")
 
     def keep(self) -> None:
         """Take what the map holds now, for those who ask when the target has let go of it."""
@@ -162,15 +191,57 @@ class MapView:
     def __getitem__(self, key: Any) -> Any:
         self._check_keys()
         raw = None
-        encoded = encode(self.format.key, key) if self.format.key else None
+        encoded = self._encoded(key)
         if encoded is not None:
             raw = self._map.lookup(encoded)
-        elif self._decode_key is not None:
-            decode = self._decode_key
+        if raw is None and self._is_searched(key, encoded):
+            decode: Any = self._decode_key
             raw = next((value for bits, value in self._map.items() if decode(bits) == key), None)
         if raw is None:
             raise KeyError(key)
         return self._decode(raw)
+
+    def _encoded(self, key: Any) -> bytes | None:
+        """The bytes of a key, None where they cannot be told. KeyError for what is no key of this map."""
+        key_type = self.format.key
+        try:
+            encoded = encode(key_type, key)
+        except KeyError:
+            if key_type is None or not self._typed:
+                raise
+        else:
+            if encoded is not None or not self._typed:
+                return encoded
+        from ..objects import Misfit
+        from ._edit import encode_key
+
+        try:
+            return encode_key(self.format, self._map, key)
+        except Misfit as error:
+            raise KeyError(key) from UsageError(f"read map {self.name}: {error}", hint=error.hint)
+
+    def _is_searched(self, key: Any, encoded: bytes | None) -> bool:
+        """Whether one of the elements may have this key all the same: with other bytes between its members, say."""
+        return encoded is None or (self._typed and isinstance(key, tuple))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._check_keys("set")
+        self._set(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._check_keys("delete")
+        if self._array:
+            raise UsageError(f"delete from map {self.name}: elements of an array stay", hint="set it to zero")
+        encoded = self._encoded(key)
+        if encoded is None:
+            raise UsageError(f"delete from map {self.name}: keys of this type cannot be told", hint="use clear()")
+        if not self._map.delete(encoded):
+            raise KeyError(key)
+
+    def update(self, elements: Mapping[Any, Any]) -> None:
+        """Set several elements, as that of a dict does."""
+        for key, value in elements.items():
+            self[key] = value
 
     def __contains__(self, key: object) -> bool:
         return self.get(key) is not None

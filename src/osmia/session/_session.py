@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..objects import AttachPoint, Object
     from ._actions import Handler
     from ._child import Child
+    from ._globals import Globals
     from ._names import Symbols
     from ._rows import RowsHandler
     from ._sources import Sources
@@ -135,6 +136,9 @@ class Session:
         self._pace = Pace(obj)
         self._deaf = False  # exit() was seen: what the ring still holds came after it
 
+    _all_maps: dict[str, MapView] | None = None
+    _globals: Globals | None = None
+
     # life
 
     def load(self) -> Loaded:
@@ -185,6 +189,28 @@ class Session:
             self._reader = open_reader(loaded, obj.ring)
         if obj.loss:
             self._losses = Losses(loaded.maps[obj.loss], obj)
+
+    @property
+    def all_maps(self) -> dict[str, MapView]:
+        """`maps`, and those that are never printed: of an object from a C compiler, prog arrays, maps of maps, ..."""
+        if self._all_maps is None:
+            if self._loaded is None:
+                return self.maps
+            from ._references import all_maps
+
+            self._all_maps = all_maps(self.object, self._loaded, self.maps, self.names)
+        return self._all_maps
+
+    @property
+    def globals(self) -> Globals:
+        """Global variables of an object from a C compiler, by name; after `close`, as they were then."""
+        if self._globals is None:
+            if self._loaded is None:
+                raise UsageError("read globals: the object is not loaded", hint="do it inside the with block")
+            from ._globals import Globals
+
+            self._globals = Globals(self.object, self._loaded, self.names)
+        return self._globals
 
     def _start(self, loaded: Loaded) -> int:
         self.names.watch()
@@ -581,8 +607,10 @@ class Session:
     def _keep_results(self) -> None:
         """Read what may be asked for when the target has let go of everything."""
         self._lost = self.lost
-        for view in self.maps.values():
+        for view in (self._all_maps or self.maps).values():
             view.keep()
+        if self._globals is not None:
+            self._globals.keep()
         self.names.keep([view.decoded() for view in self.maps.values() if view.has_names])
 
     def close(self) -> None:
@@ -596,7 +624,7 @@ class Session:
 
     def _close(self) -> None:
         self.ended = self._over = True
-        for view in self.maps.values():
+        for view in (self._all_maps or self.maps).values():
             view.drop()
         if self._child:
             self._child.close()

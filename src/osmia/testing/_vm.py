@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from .._data import Data
-from ..errors import UsageError
+from ..errors import NotSupported, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, MutableMapping, Sequence
     from typing import Any, Self
 
     from ..objects import Object
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..vm.types import Arguments, Helper
 
 SECOND = 1_000_000_000
+# Instructions of one run: the interpreter takes two seconds for them.
+FUEL = 3_000_000
 
 
 class Verification(Data):
@@ -53,9 +55,13 @@ class Vm:
     Nothing of the machine shows: the clock starts at one second after boot and stands still until `advance`, random
     numbers come from `seed`, and programs run as process 1000, "test", of user 1000, on CPU 0 of `cpus`.
 
+    Of an object or a C file: `globals` sets variables before it is loaded, such as `const volatile` ones, and
+    `programs` names those to load, where user space cannot run all of them.
+
     `helpers` replaces helpers: {"get_prandom_u32": 7}, or functions (machine, r1, ..., r5) -> int. `engine` is
     "interpreter", which counts `coverage`, or "jit". A program that the verifier refuses raises VerifierError, unless
-    `checked` is True: then it runs with every access bounded. `unsafe` allows `system()` and its like.
+    `checked` is True: then it runs with every access bounded. `unsafe` allows `system()` and its like. A run of more
+    than `fuel` instructions is an endless loop: VmFault (native code counts only where it is `checked`).
     """
 
     def __init__(
@@ -64,18 +70,23 @@ class Vm:
         *,
         params: Sequence[str | int] = (),
         options: Mapping[str, str | int] | None = None,
+        globals: Mapping[str, object] | None = None,
+        programs: Iterable[str] | None = None,
         helpers: Mapping[str | int, Helper | int] | None = None,
         engine: str = "interpreter",
         checked: bool | None = None,
         unsafe: bool = False,
+        fuel: int = FUEL,
         cpus: int = 0,
         seed: int = 0,
         cache: bool = True,
     ) -> None:
+        from ..objects import derive_formats
         from ..session import Session
         from ..sinks import TextSink
         from ..syscalls import possible_cpus
         from ..vm import VmTarget
+        from ._source import load_source
         from ._symbols import VmSymbols
 
         self.events: list[Event] = []
@@ -84,12 +95,13 @@ class Vm:
         self._err: list[str] = []
         self._coverage: Coverage | None = None
         self._text = TextSink(self._out.append, self._err.append, quiet=True)
-        self.object = _object(source, params, options, unsafe, cache, cpus or possible_cpus())
-        self.world = _world(cpus or possible_cpus(), seed)
-        mocks = {
-            which: _constant(value) if isinstance(value, int) else value for which, value in (helpers or {}).items()
-        }
-        target = _Target(VmTarget(world=self.world, helpers=mocks, engine=engine, checked=checked))
+        cpus = cpus or possible_cpus()
+        obj = load_source(source, params, options, unsafe, cache, globals, programs)
+        self.object = obj.replace(map_formats=obj.map_formats + derive_formats(obj, cpus=cpus))
+        self.world = _world(cpus, seed)
+        for which, value in (helpers or {}).items():
+            _check_mock(which, value)
+        target = _Target(VmTarget(world=self.world, helpers=helpers, engine=engine, checked=checked), fuel)
         self._session = Session(
             self.object,
             target,
@@ -163,6 +175,11 @@ class Vm:
         Raises VmFault for what a program did wrong, UsageError where nothing is attached.
         """
         self._running(f"fire {probe}")
+        if record is not None and (args or regs or ret is not None):
+            given = "args" if args else "regs" if regs else "ret"
+            raise UsageError(
+                f"fire {probe}: {given} beside record", hint="record is the whole context: put them into it"
+            )
         task = self._task(pid, tid, comm, uid, gid, ppid, cpu, cgroup)
         result = self._loaded.events.fire(
             probe, args, ret=ret, regs=regs, record=record, address=address, task=task, kstack=kstack, ustack=ustack
@@ -184,6 +201,12 @@ class Vm:
         from ..vm import Task
 
         home = self._loaded.home
+        for what, number in {"pid": pid, "tid": tid, "uid": uid, "gid": gid, "ppid": ppid}.items():
+            check_number(what, number, 1 << 32)
+        check_number("cgroup", cgroup, 1 << 64)
+        check_number("cpu", cpu, self.world.cpus, f"the machine has CPUs 0 to {self.world.cpus - 1}: Vm(..., cpus=n)")
+        if comm is not None and not isinstance(comm, (str, bytes)):
+            raise UsageError(f"fire event: comm is {type(comm).__name__}", hint="give a str")
         name = comm.encode("utf-8", "surrogateescape") if isinstance(comm, str) else comm
 
         def given(value: int | None, default: int | None) -> int | None:
@@ -206,6 +229,8 @@ class Vm:
     def advance(self, seconds: float) -> int:
         """Move the clock: intervals, profiles and timers fire when they are due. Returns how many did."""
         self._running("advance the clock")
+        if not isinstance(seconds, (int, float)) or not abs(seconds) < 1 << 32:
+            raise UsageError(f"advance the clock: {seconds!r} is no number of seconds")
 
         def on() -> bool:
             self._settle()
@@ -263,6 +288,7 @@ class Vm:
             raise UsageError(
                 f"mock {helper}: native code has its helpers built in", hint="give them to Vm(helpers=...)"
             )
+        _check_mock(helper, value)
         self.machine.mock(helper, value)
         self._coverage.rebuild()
 
@@ -275,8 +301,16 @@ class Vm:
 
     @property
     def maps(self) -> Mapping[str, MapView]:
-        """Maps by name: of a script `vm.maps["@x"]`, a mapping, or with `.value` where it has no keys."""
-        return self._session.maps
+        """Maps by name: of a script `vm.maps["@x"]`, a mapping, or with `.value` where it has no keys.
+
+        They can be read and filled: `vm.maps["rules"]["10.0.0.0/8"] = {"action": 1}`, see `MapView`.
+        """
+        return self._session.all_maps
+
+    @property
+    def globals(self) -> MutableMapping[str, Any]:
+        """Global variables of a C program by name; all but constants can be set while it runs."""
+        return self._session.globals
 
     @property
     def output(self) -> str:
@@ -363,12 +397,21 @@ class Vm:
 class _Target:
     """The target of a `Vm`: its session sees the machine's clock, not the host's."""
 
-    def __init__(self, target: Any) -> None:
+    def __init__(self, target: Any, fuel: int) -> None:
         self._target = target
+        self._fuel = fuel
         self.loaded: Any = None
 
     def load(self, obj: Object) -> Any:
-        self.loaded = self._target.load(obj)
+        try:
+            self.loaded = self._target.load(obj)
+        except NotSupported as error:
+            if len(obj.programs) > 1 and not obj.ring:
+                names = ", ".join(repr(p.name) for p in obj.programs[:3])
+                error.hint = f"{error.hint}; or load those that it can run: programs=[{names}, ...]"
+            raise
+        for program in self.loaded.programs.values():
+            program.fuel = self._fuel
         return self.loaded
 
     def run_values(self) -> dict[str, int]:
@@ -401,42 +444,18 @@ def _world(cpus: int, seed: int) -> World:
     return world
 
 
-def _constant(value: int) -> Callable[..., int]:
-    def helper(machine: Any, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-        return value
-
-    return helper
-
-
-def _object(
-    source: str | os.PathLike[str] | Object,
-    params: Sequence[str | int],
-    options: Mapping[str, str | int] | None,
-    unsafe: bool,
-    cache: bool,
-    cpus: int,
-) -> Object:
-    from .._api import compile, read_object
-    from ..objects import Object, derive_formats
-
-    if isinstance(source, os.PathLike):
-        path = os.fspath(source)
-        if path.endswith(".c"):
-            from ._clang import compile_c
-
-            source = compile_c(path)
-        elif _is_elf(path):
-            source = read_object(path)
-    if isinstance(source, Object):
-        if params or options:
-            raise UsageError("pass parameters to object: they were compiled in", hint="give them to osmia.compile()")
-        return source.replace(map_formats=source.map_formats + derive_formats(source, cpus=cpus))
-    return compile(source, params=params, options=options, unsafe=unsafe, cache=cache, target="vm")
+def check_number(what: str, value: object, end: int, hint: str = "") -> None:
+    """UsageError unless `value` is None or from 0 to below `end`."""
+    if value is None or (isinstance(value, int) and 0 <= value < end):
+        return
+    if not isinstance(value, int):
+        raise UsageError(f"fire event: {what} is {type(value).__name__}", hint="give a number")
+    raise UsageError(f"fire event: {what} {value} is not from 0 to {end - 1}", hint=hint)
 
 
-def _is_elf(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(4) == b"\x7fELF"
-    except OSError:
-        return False  # reading the script says what is wrong
+def _check_mock(which: str | int, value: object) -> None:
+    if not isinstance(value, int) and not callable(value):
+        raise UsageError(
+            f"replace helper {which}: {value!r} is {type(value).__name__}",
+            hint="give a number, or a function of the machine and r1 to r5",
+        )

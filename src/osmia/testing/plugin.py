@@ -29,6 +29,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a folder that cannot be written to, before tests run."""
+    folder = config.getoption("--osmia-coverage", "")
+    if not folder or hasattr(config, "workerinput"):
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as e:
+        raise pytest.UsageError(
+            f"write BPF coverage to {folder}: {str(e.strerror).lower()} (--osmia-coverage)"
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise pytest.UsageError(f"write BPF coverage to {folder}: permission denied (--osmia-coverage)")
+
+
 @pytest.fixture
 def osmia_vm(request: pytest.FixtureRequest) -> Iterator[Callable[..., Vm]]:
     """Makes `osmia.testing.Vm` objects, and closes them when the test is over."""

@@ -28,6 +28,9 @@ _NAMES = {"x86_64": ("rip", "rsp", "rax"), "aarch64": ("pc", "sp", "x0")}
 _TIMERS = ("interval", "profile")
 _FUNCTIONS = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe")
 _KERNEL_TEXT, _USER_TEXT, _FUNCTION = 0xFFFF_FFFF_8100_0000, 0x40_0000, 0x1000
+# Where there is a return value.
+_RETURNS = ("kretprobe", "uretprobe", "kretsyscall", "fexit", "fmod_ret", "lsm")
+_NO_ARGUMENTS = ("interval", "profile", "software", "hardware", "watchpoint", "asyncwatchpoint")
 _REGISTERS = (
     "kprobe", "kretprobe", "uprobe", "uretprobe", "usdt", "ksyscall", "kretsyscall", "interval", "profile", "software",
     "hardware", "watchpoint", "asyncwatchpoint",
@@ -150,6 +153,17 @@ class Events:
         """What r1 is to point to."""
         point = hook.point
         provider = point.provider
+        if ret is not None and provider not in _RETURNS:
+            raise UsageError(
+                f"fire {point.name}: a {provider} has no return value",
+                hint="it is a field: args={'ret': ...}" if "_exit_" in point.function else "leave ret out",
+            )
+        if args and provider in _NO_ARGUMENTS:
+            raise UsageError(
+                f"fire {point.name}: {provider} events have no arguments", hint="regs={...} sets registers"
+            )
+        if regs and provider not in _REGISTERS:
+            raise UsageError(f"fire {point.name}: a {provider} has no registers", hint="leave regs out")
         if provider == "tracepoint":
             from ._events_record import make_record
 
@@ -234,6 +248,8 @@ class Events:
             if name not in layout:
                 raise UsageError(f"fire {point.name}: no register {name!r}", hint=f"one of {', '.join(layout)}")
             at, width, _ = layout[name]
+            if not isinstance(value, int) or not -1 << 8 * width - 1 <= value < 1 << 8 * width:
+                raise UsageError(f"fire {point.name}: {value!r} is no number of {8 * width} bits for register {name}")
             out[at : at + width] = (value & MASK).to_bytes(width, "little")
         return bytes(out)
 
@@ -251,6 +267,10 @@ class Events:
         base = self.memory.place(bytes(stack), "stack")
         middle = base + _STACK // 2
         for value, arg in zip(values, where):
+            size = abs(arg.size) or 8
+            if not 0 <= value < 1 << 8 * size and value < (1 << 64) - (1 << 8 * size - 1):
+                raise UsageError(f"fire {point.name}: {value} does not fit the argument's {8 * size} bits")
+            value &= (1 << 8 * size) - 1
             if arg.kind == "reg":
                 regs[arg.register] = regs.get(arg.register, 0) | value << arg.shift
             elif arg.kind == "mem" and not arg.symbol and abs(arg.offset) <= _STACK // 2 - 8:

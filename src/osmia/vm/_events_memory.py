@@ -38,6 +38,8 @@ class EventMemory:
         if value is None:
             return 0
         if isinstance(value, (int, bool)):
+            if not -1 << 63 <= value <= MASK:
+                raise UsageError(f"fire event: {name} is {value}, which does not fit 64 bits")
             return int(value) & MASK
         if isinstance(value, str):
             return self.place(value.encode("utf-8", "surrogateescape") + b"\0", name)

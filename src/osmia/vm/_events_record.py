@@ -93,7 +93,7 @@ def _bytes(field: TracepointField, value: object, memory: EventMemory, is_syscal
     if field.count > 0:
         if isinstance(value, (list, tuple)):
             each = field.size // field.count
-            data = b"".join((int(item) & (1 << 8 * each) - 1).to_bytes(each, "little") for item in value)
+            data = b"".join(_number_bytes(field, item, each) for item in value)
         else:
             data = _text(value, field)
         if field.is_string and len(data) > field.size:
@@ -105,9 +105,18 @@ def _bytes(field: TracepointField, value: object, memory: EventMemory, is_syscal
         return bytes(value)
     if not isinstance(value, int) and not field.is_pointer:
         raise _wrong(field, value, "an int")
-    number = memory.value(value, field.name)
     size = 4 if is_syscall and field.type.removeprefix("const ") in _WORDS else field.size
-    return (number & (1 << 8 * size) - 1).to_bytes(field.size, "little")
+    number = value if isinstance(value, int) else memory.value(value, field.name)
+    return _number_bytes(field, number, size).ljust(field.size, b"\0")
+
+
+def _number_bytes(field: TracepointField, value: object, size: int) -> bytes:
+    """A number in `size` bytes, taken as signed or unsigned: what programs read is up to them."""
+    if not isinstance(value, int):
+        raise _wrong(field, value, "an int")
+    if not -1 << 8 * size - 1 <= value < 1 << 8 * size:
+        raise _wrong(field, value, f"a number of {8 * size} bits")
+    return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
 
 
 def _wrong(field: TracepointField, value: object, wanted: str) -> UsageError:

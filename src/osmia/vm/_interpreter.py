@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAY_GOTO_BUDGET = 8 << 20  # BPF_MAX_LOOPS; the kernel keeps one per frame
 DEFAULT_FUEL = 100_000_000
+FUEL_HINT = "if it is none, give more fuel"
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -41,7 +42,7 @@ def run(
     outer = machine.context, interpreter.fuel, interpreter.tail_calls
     if not machine.depth:
         machine.context = r1
-    interpreter.fuel, interpreter.tail_calls = iter(range(fuel)), 0
+    interpreter.fuel, interpreter.tail_calls, interpreter.limit = iter(range(fuel)), 0, fuel
     for start in code.callbacks:
         machine.functions[code.handle(start)] = interpreter.callback(start)
     try:
@@ -66,6 +67,7 @@ class Interpreter:
         self.machine = code.machine
         self.checked = checked
         self.fuel: Iterator[int] = iter(())
+        self.limit = DEFAULT_FUEL
         self.tail_calls = 0
         self.steps = build(self)
 
@@ -74,7 +76,7 @@ class Interpreter:
 
         def call(*arguments: int) -> int:
             if not self.machine.depth:  # a timer: nobody's run gives it fuel
-                self.fuel = iter(range(DEFAULT_FUEL))
+                self.fuel = iter(range(self.limit))
             return self.enter(start, arguments)
 
         return call
@@ -131,6 +133,7 @@ class Interpreter:
             address=address,
             size=size,
             program=self.code.name,
+            hint=FUEL_HINT if kind == "fuel" else "",
         )
 
 

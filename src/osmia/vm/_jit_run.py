@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import VmError, VmFault
 from . import _jit_state as slot
-from ._interpreter import DEFAULT_FUEL
+from ._interpreter import DEFAULT_FUEL, FUEL_HINT
 from ._interpreter_steps import place
 from ._machine import TAIL_CALLS
 
@@ -257,7 +257,8 @@ class Native:
             "depth": "too many frames: endless recursion?",
             "atomic": f"atomic access of {size} bytes at {address:#x}, which is not aligned",
         }.get(kind, kind)
-        return VmFault(head + why, kind=kind, insn=insn, address=address, size=size, program=self.code.name)
+        hint = FUEL_HINT if kind == "fuel" else ""
+        return VmFault(head + why, kind=kind, insn=insn, address=address, size=size, program=self.code.name, hint=hint)
 
     def repeat(self, r1: int, r2: int, times: int) -> int:
         """Run it `times` times in one native loop; the last r0. For measuring."""

@@ -60,7 +60,7 @@ class Machine:
         self,
         *,
         world: World | None = None,
-        helpers: Mapping[str | int, Helper] | None = None,
+        helpers: Mapping[str | int, Helper | int] | None = None,
         process: Process | None = None,
         memory_limit: int = DEFAULT_LIMIT,
     ) -> None:

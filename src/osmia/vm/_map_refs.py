@@ -47,6 +47,10 @@ class FdArrayMap(VmMap):
             raise self._error("update", E2BIG)
         self.elements[index] = element
 
+    def refer(self, key: bytes, element: Any) -> None:
+        """Put a program in."""
+        self.set(int.from_bytes(key, "little"), element.code)
+
     def program_at(self, index: int) -> Any:
         """What a tail call to `index` runs, or None."""
         return self.elements.get(index)
@@ -105,6 +109,8 @@ class MapOfMaps(VmMap):
         result = self._enter(key, inner, flags)
         if result:
             raise self._error("update", -result)
+
+    refer = set
 
     def _enter(self, key: bytes, inner: VmMap, flags: int) -> int:
         template = self.shape.inner

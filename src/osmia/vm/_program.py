@@ -91,6 +91,11 @@ class VmProgram:
         if engine != "interpreter":
             self._compile(cache, engine == "jit")
 
+    @property
+    def id(self) -> int:
+        """Its number on the machine; what a prog array shows."""
+        return self.code.number
+
     def _compile(self, cache: Cache | None, required: bool) -> None:
         from ._jit import compile
 

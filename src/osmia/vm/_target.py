@@ -48,6 +48,7 @@ class LoadedVm:
         self.machine = machine
         self.programs: dict[str, VmProgram] = {}
         self.maps: dict[str, VmMap] = {}
+        self._inner: list[VmMap] = []
         self.notes: list[str] = []
         self.lock = RLock()
         self.failure: BaseException | None = None
@@ -73,6 +74,15 @@ class LoadedVm:
     def skipped(self) -> dict[str, int]:
         """Runs that the quota forbade, by program; those without any are left out."""
         return {p.name: p.meter.skipped for p in self.programs.values() if p.meter is not None and p.meter.skipped}
+
+    def new_inner(self, name: str) -> VmMap:
+        """A new map that may be an element of the map of maps `name`."""
+        spec = next((m.inner for m in self.object.maps if m.name == name), None)
+        if spec is None:
+            raise ObjectError(f"make a map for {name}: the object does not say what its inner maps are")
+        made = create_from_spec(self.machine, spec, btf=_types(self.object))
+        self._inner.append(made)
+        return made
 
     # Runs
 
@@ -296,7 +306,7 @@ class LoadedVm:
             reader.close()
         for program in self.programs.values():
             program.close()
-        for made in self.maps.values():
+        for made in (*self.maps.values(), *self._inner):
             made.close()
         self.machine.close()
 
@@ -353,7 +363,7 @@ class VmTarget:
         *,
         sources: Sequence[Source] | None = None,
         world: World | None = None,
-        helpers: Mapping[str | int, Helper] | None = None,
+        helpers: Mapping[str | int, Helper | int] | None = None,
         engine: str = "auto",
         checked: bool | None = None,
         memory_limit: int = DEFAULT_LIMIT,

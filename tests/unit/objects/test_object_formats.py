@@ -172,7 +172,7 @@ def test_set_a_variable(obj: Object, name: str, value: str | int | bytes, raw: b
         ("limit", "4294967296", "is not from 0 to"), ("level", "128", "is not from -128 to 127"),
         ("limit", "five", "cannot read 'five'"),
         ("mode", "MAYBE", "cannot read 'MAYBE'"), ("loud", "2", "not from 0 to 1"),
-        ("tag", "eight888", "there is room for 7"), ("pair", "1", "it is of kind struct"), ("pair", b"abc", "3 bytes"),
+        ("tag", "eight888", "there is room for 7"), ("pair", "1", "'1' is str"), ("pair", b"abc", "3 bytes"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(obj: Object, name: str, value: str | bytes, message: str) -> None:
