@@ -1,4 +1,4 @@
-"""Callbacks of helpers: the profile says what the booted kernel does, also where kernels differ (rounds of bpf_loop)."""
+"""Callbacks of helpers: the profile says what the booted kernel does, also where kernels differ (bpf_loop)."""
 
 from __future__ import annotations
 
