@@ -8,6 +8,8 @@ _JUMPS = ("==", "!=", "<", ">", "<=", ">=", "s<", "s>", "s<=", "s>=", "&")
 _SUMS = ("+=", "-=", "*=", "&=", "|=", "^=", "<<=", ">>=", "s>>=", "/=", "%=")
 _NUMBERS = (0, 1, 2, 3, 7, 8, 15, 16, 31, 40, 63, 64, 255, 256, -1, -2, -8, 0x7FFFFFFF, -0x80000000)
 
+_DISTANCES = (0, 1, 4, 5, 16, 100, -1, -5, 0x7FFFFFFF, -0x80000000)
+
 
 class Ranges(Writer):
     """r1 is the number, r2 to r5 are copies and other numbers, r0 is the value."""
@@ -25,7 +27,7 @@ class Ranges(Writer):
             size = rng.choice(("u8", "u16", "u32", "u64"))
             self.add(f"r{n} = *({size} *)(r0 +{8 * n - 8})")
         for _ in range(rng.randint(1, 5)):
-            rng.choice((self.test, self.test, self.sum, self.sum, self.trip, self.copy, self.change))(out)
+            rng.choice((self.test, self.test, self.sum, self.sum, self.trip, self.copy, self.link, self.change))(out)
         last = rng.randrange(4)
         if last == 0:
             self.add(f"if r1 > {self.slip(total - 1, total)} goto {out}")
@@ -69,6 +71,16 @@ class Ranges(Writer):
         if self.rng.random() < 0.5:
             self.add(f"r4 += {self.rng.choice((1, 4, -1))}")
         self.add(f"if {wide}4 {self.rng.choice(_JUMPS)} {self.rng.choice(_NUMBERS)} goto {out}")
+
+    def link(self, out: str) -> None:
+        """So may what is learnt of a sum or a difference, and the other way round."""
+        rng, one, other = self.rng, self.one(), self.rng.choice((1, 2, 3))
+        if rng.random() < 0.5:
+            self.add(f"r{other} = r{one}")
+        self.add(f"{rng.choice('rww')}{one} {rng.choice(('+=', '+=', '-='))} {rng.choice(_DISTANCES)}")
+        if rng.random() < 0.4:
+            left = rng.choice((one, other))
+            self.add(f"if {rng.choice('rrw')}{left} {rng.choice(_JUMPS)} {rng.choice(_NUMBERS)} goto {out}")
 
     def change(self, _out: str) -> None:
         n = self.one()

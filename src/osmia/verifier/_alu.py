@@ -14,19 +14,14 @@ if TYPE_CHECKING:
     from ._env import Env
     from ._scalar import Scalar
 
-S32_MAX = (1 << 31) - 1
+S32_MIN, S32_MAX = -(1 << 31), (1 << 31) - 1
 U32 = (1 << 32) - 1
 _CONVERSIONS = {op.ALU | op.END: "le", op.ALU | op.END | op.X: "be", op.ALU64 | op.END: "swap"}
 
 
 def with_id(env: Env, number: int) -> Reg:
     """The register about to be copied, with an identity so that what is learnt of one holds for the other."""
-    reg = env.regs[number]
-    if reg.kind != SCALAR or not reg.var.mask:
-        return reg
-    if reg.linked or not reg.id:
-        reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
-        env.regs[number] = reg
+    reg = env.regs[number] = env.identified(env.regs[number])
     return reg
 
 
@@ -139,8 +134,8 @@ def binary_imm(env: Env, insn: Instruction, at: int) -> int:
     if kind in (op.AND, op.OR):
         dst = _split(env, insn, dst, by, at)
     new = Reg(SCALAR, env.rules.alu(kind, dst.var, by, wide), at)
-    if dst.id and wide and not dst.linked and kind in (op.ADD, op.SUB):
-        _link(env, new, dst, kind, insn.imm)
+    if dst.id and not dst.linked and kind in (op.ADD, op.SUB):
+        _link(env, new, dst, kind, insn.imm, wide)
     env.regs[insn.dst] = new
     return at + 1
 
@@ -160,22 +155,29 @@ def binary(env: Env, insn: Instruction, at: int) -> int:
     if kind in (op.AND, op.OR):
         dst = _split(env, insn, dst, src.var, at)
     new = Reg(SCALAR, env.rules.alu(kind, dst.var, src.var, wide), at)
-    by = src.var
-    if dst.id and wide and not dst.linked and kind in (op.ADD, op.SUB) and not by.mask and insn.src != insn.dst:
-        _link(env, new, dst, kind, by.smin)
+    if dst.id and not dst.linked and kind in (op.ADD, op.SUB) and insn.src != insn.dst:
+        by = src.var
+        if not (by.mask if wide else by.mask & U32):
+            _link(env, new, dst, kind, by.smin if wide else by.s32min, wide)
     env.regs[insn.dst] = new
     return at + 1
 
 
-def _link(env: Env, new: Reg, old: Reg, kind: int, by: int) -> None:
-    """What is learnt of the sum holds for the number it came from; of negative offsets and differences, in 6.18.44."""
-    if not env.links_offsets or not -S32_MAX <= by <= S32_MAX:
+def _link(env: Env, new: Reg, old: Reg, kind: int, by: int, wide: bool) -> None:
+    """What is learnt of the sum holds for the number it came from.
+
+    Of negative offsets, differences and sums of 32 bits (of numbers that have no more), in 6.18.44 (7a433e519364).
+    """
+    off = by if kind == op.ADD else -by
+    if not env.links_offsets or not S32_MIN <= by <= S32_MAX or off > S32_MAX:
         return
-    if (by < 0 or kind == op.SUB) and env.profile.version < (6, 18):
+    if (by < 0 or kind == op.SUB or not wide) and env.profile.version < (6, 18):
+        return
+    if not wide and old.var.umax > U32:
         return
     new.id = old.id
-    new.off = by if kind == op.ADD else -by
-    new.linked = True
+    new.off = off
+    new.linked = 64 if wide else 32
 
 
 def _split(env: Env, insn: Instruction, dst: Reg, by: Scalar, at: int) -> Reg:

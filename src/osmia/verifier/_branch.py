@@ -175,10 +175,15 @@ def sync(rules: Rules, state: State, known: Reg, linked: Linked) -> None:
 
 
 def _moved(rules: Rules, old: Reg, known: Reg) -> Reg:
-    if (not old.linked and not known.linked) or (old.linked == known.linked and old.off == known.off):
-        return Reg(SCALAR, known.var, old.origin, known.off, known.id, linked=known.linked)
+    if old.linked and known.linked and old.linked != known.linked:
+        return old  # what was added to 32 bits says nothing of what was added to 64
     delta = (old.off if old.linked else 0) - (known.off if known.linked else 0)
-    var = rules.moved(known.var, delta)
+    if not delta:
+        return Reg(SCALAR, known.var, old.origin, known.off, known.id, linked=known.linked)
+    if 32 in (old.linked, known.linked):
+        var = rules.alu(op.ADD, known.var, const(delta & U32), False)
+    else:
+        var = rules.moved(known.var, delta)
     return Reg(SCALAR, var, old.origin, old.off, old.id, linked=old.linked)
 
 

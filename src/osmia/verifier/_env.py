@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._liveness import StackLiveness
 from ._rules import rules
-from ._state import UNINIT
+from ._state import SCALAR, UNINIT, Reg
 from ._types import Refused
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._log import Log
     from ._profile import Profile
     from ._prototypes import Proto
-    from ._state import Checkpoint, Frame, Reg, State
+    from ._state import Checkpoint, Frame, State
     from ._structure import Code
     from ._types import Program
 
@@ -99,6 +99,14 @@ class Env:
         """An identity no other register has."""
         self.ids += 1
         return self.ids
+
+    def identified(self, reg: Reg) -> Reg:
+        """A number about to be copied, with an identity that its copies share; constants need none."""
+        if reg.kind != SCALAR or (reg.id and not reg.linked):
+            return reg
+        if reg.var.mask:
+            return Reg(SCALAR, reg.var, reg.origin, 0, self.new_id())
+        return Reg(SCALAR, reg.var, reg.origin) if reg.linked else reg
 
     def enter(self, state: State) -> None:
         """Make `state` the one at hand."""

@@ -112,7 +112,9 @@ def _narrow(env: Env, number: int, reg: Reg, size: int, signed: bool) -> None:
     if signed:
         fits = reg.var.umax < 1 << size * 8 - 1
         var = env.rules.movsx(reg.var, size * 8, True)
-        env.regs[number] = Reg(SCALAR, var, reg.origin, reg.off, reg.id if fits else 0, linked=reg.linked and fits)
+        env.regs[number] = Reg(
+            SCALAR, var, reg.origin, reg.off, reg.id if fits else 0, linked=reg.linked if fits else 0
+        )
         return
     var = env.rules.truncate(reg.var, size)
     if var is not reg.var:

@@ -144,9 +144,11 @@ def _fill(env: Env, frame: Frame, frame_number: int, spi: int, slot: Slot, dst: 
         if reg.kind != SCALAR and not env.privileged:
             env.refuse(f"leaking pointer from stack off {-spi * 8 - 8}", EACCES)
         return
-    if reg.kind == SCALAR and reg.var.mask and (not reg.id or reg.linked) and not env.old_spills:
-        reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
-        frame.stack[spi] = Slot(slot.types, reg)
+    if not env.old_spills:
+        named = env.identified(reg)
+        if named is not reg:
+            reg = named
+            frame.stack[spi] = Slot(slot.types, reg)
     env.regs[dst] = reg
     stack_access(env, frame_number, spi)
 
@@ -171,9 +173,11 @@ def _fill_part(env: Env, frame: Frame, frame_number: int, slot: Slot, off: int, 
         _fill_as_before(env, frame_number, slot, off, size, spill_size, dst)
         return
     if size <= spill_size and off % 8 == 0:
-        if size == 4 and spill_size == 4 and _width(reg) <= 32 and reg.var.mask and (not reg.id or reg.linked):
-            reg = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
-            frame.stack[spi] = Slot(types, reg)
+        if size == 4 and spill_size == 4 and _width(reg) <= 32:
+            named = env.identified(reg)
+            if named is not reg:
+                reg = named
+                frame.stack[spi] = Slot(types, reg)
         env.regs[dst] = reg if _width(reg) <= size * 8 else Reg(SCALAR, reg.var, reg.origin)
         stack_access(env, frame_number, spi)
         return
@@ -277,8 +281,8 @@ def kept_by_older(env: Env, reg: Reg, size: int) -> bool:
 def _spill_scalar(env: Env, frame: Frame, frame_number: int, spi: int, size: int, value: int, old: Slot | None) -> None:
     reg = env.regs[value]
     if _width(reg) <= size * 8:
-        if reg.var.mask and (not reg.id or reg.linked) and not env.old_spills:
-            reg = env.regs[value] = Reg(SCALAR, reg.var, reg.origin, 0, env.new_id())
+        if not env.old_spills:
+            reg = env.regs[value] = env.identified(reg)
     elif reg.id:
         reg = Reg(SCALAR, reg.var, reg.origin)
     _save(env, frame, spi, reg, size, old)

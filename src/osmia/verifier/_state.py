@@ -96,7 +96,8 @@ class Reg:
 
     `id` ties registers that share a fate (null check, packet range, equal scalars); `ref` is a reference held.
     `size` is a packet pointer's proven range or a memory's size, `frame` a stack pointer's frame, `origin` the
-    instruction that made the value, `linked` says that `off` is the distance to the other scalars of the same id.
+    instruction that made the value, `linked` (0, or 32 or 64 bits) says that `off` is the distance to the other scalars
+    of the same id.
     """
 
     __slots__ = ("btf", "flags", "frame", "id", "kind", "linked", "map", "off", "origin", "ref", "size", "var")
@@ -114,7 +115,7 @@ class Reg:
         frame: int = 0,
         ref: int = 0,
         btf: int = 0,
-        linked: bool = False,
+        linked: int = 0,
     ) -> None:
         self.kind = kind
         self.var = var
