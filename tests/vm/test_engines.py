@@ -10,11 +10,12 @@ from _vm_run import ENGINES, execute
 
 from osmia.errors import NotSupported, VmFault
 from osmia.isa import Instruction, encode
+from osmia.isa.map_types import ARRAY, HASH, LRU_HASH, PERCPU_ARRAY, PERCPU_HASH, PROG_ARRAY
 from osmia.vm._code import Code
 from osmia.vm._interpreter import run
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, HASH, LRU_HASH, PERCPU_ARRAY, PERCPU_HASH, PROG_ARRAY, Shape
+from osmia.vm._map_base import Shape
 from osmia.vm._world import World
 
 M = (1 << 64) - 1

@@ -9,13 +9,14 @@ import pytest
 from _vm_programs import make
 
 from osmia.errors import OsmiaError, VmFault
+from osmia.isa.map_types import ARRAY, HASH
 from osmia.vm._code import Code
 from osmia.vm._code_check import FIELDS
 from osmia.vm._interpreter import run
 from osmia.vm._jit import compile
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, HASH, Shape
+from osmia.vm._map_base import Shape
 
 OPCODES = sorted(FIELDS)
 

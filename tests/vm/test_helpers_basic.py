@@ -9,6 +9,17 @@ import pytest
 
 from osmia.errors import NotSupported, UsageError, VmFault
 from osmia.isa import HELPERS as NUMBERS
+from osmia.isa.map_types import (
+    ARRAY,
+    CGROUP_ARRAY,
+    CGROUP_STORAGE,
+    DEVMAP,
+    HASH,
+    PERF_EVENT_ARRAY,
+    STACK_TRACE,
+    TASK_STORAGE,
+    USER_RINGBUF,
+)
 from osmia.vm._context import make_context, record
 from osmia.vm._context_packet import SkbContext, XdpContext
 from osmia.vm._helpers_redirect import Routes
@@ -16,19 +27,7 @@ from osmia.vm._helpers_socket import sockets
 from osmia.vm._helpers_timer import advance
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import (
-    ARRAY,
-    CGROUP_ARRAY,
-    CGROUP_STORAGE,
-    DEVMAP,
-    HASH,
-    NO_PREALLOC,
-    PERF_EVENT_ARRAY,
-    STACK_TRACE,
-    TASK_STORAGE,
-    USER_RINGBUF,
-    Shape,
-)
+from osmia.vm._map_base import NO_PREALLOC, Shape
 from osmia.vm._world import World
 
 
@@ -342,8 +341,8 @@ def test_every_module_has_the_helpers_that_the_table_names() -> None:
 
 
 def test_a_faulted_run_holds_nothing(machine: Machine) -> None:
+    from osmia.isa.map_types import RINGBUF
     from osmia.vm._helpers import clean_up
-    from osmia.vm._map_base import RINGBUF
 
     ring = create_map(machine, Shape(RINGBUF, 0, 0, 4096))
     locks = create_map(machine, Shape(ARRAY, 4, 8, 1, locked=((0, 4),), spin_lock=0))

@@ -10,9 +10,10 @@ from _vm_run import execute
 
 from osmia.errors import VmError, VmFault
 from osmia.isa import Instruction, encode
+from osmia.isa.map_types import ARRAY, HASH
 from osmia.vm._machine import MAP_HANDLES, Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, HASH, Shape
+from osmia.vm._map_base import Shape
 
 pytestmark = pytest.mark.parametrize("engine", ["interpreter", "checked JIT"])
 

@@ -18,12 +18,13 @@ from _vm_run import execute
 
 from osmia.errors import MapError, OsmiaError, VmFault
 from osmia.isa import MAP_TYPES, assemble
+from osmia.isa.map_types import ARRAY, HASH, LRU_HASH, QUEUE, RINGBUF
 from osmia.vm._code import Code
 from osmia.vm._interpreter import run
 from osmia.vm._jit import compile
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, HASH, LRU_HASH, QUEUE, RINGBUF, Shape
+from osmia.vm._map_base import Shape
 from osmia.vm._world import World
 
 ENGINES = ["interpreter", "checked JIT"]

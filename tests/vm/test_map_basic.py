@@ -7,21 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from osmia.errors import MapError
-from osmia.vm._machine import Machine
-from osmia.vm._map import create_map
-from osmia.vm._map_base import (
+from osmia.isa.map_types import (
     ARRAY,
     BLOOM_FILTER,
     HASH,
     LRU_HASH,
     LRU_PERCPU_HASH,
-    NO_PREALLOC,
     PERCPU_ARRAY,
     PERCPU_HASH,
     QUEUE,
     RINGBUF,
-    Shape,
 )
+from osmia.vm._machine import Machine
+from osmia.vm._map import create_map
+from osmia.vm._map_base import NO_PREALLOC, Shape
 from osmia.vm._map_hash import MULTIPLIER, HashMap, hash_words
 from osmia.vm._world import World
 

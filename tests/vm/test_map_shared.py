@@ -11,20 +11,19 @@ from pathlib import Path
 import pytest
 
 from osmia.errors import MapError, NotSupported
-from osmia.vm._machine import Machine
-from osmia.vm._map import create_map
-from osmia.vm._map_base import (
+from osmia.isa.map_types import (
     ARRAY,
     HASH,
     LPM_TRIE,
     LRU_HASH,
-    NO_PREALLOC,
     PERCPU_ARRAY,
     PERCPU_HASH,
     QUEUE,
     RINGBUF,
-    Shape,
 )
+from osmia.vm._machine import Machine
+from osmia.vm._map import create_map
+from osmia.vm._map_base import NO_PREALLOC, Shape
 from osmia.vm._world import World
 
 

@@ -15,12 +15,13 @@ import pytest
 from osmia import codegen
 from osmia.errors import UsageError, VmError
 from osmia.isa import assemble
+from osmia.isa.map_types import ARRAY, HASH, PROG_ARRAY
 from osmia.objects import Cache
 from osmia.vm._code import Code
 from osmia.vm._jit import compile, generate_ir
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, HASH, PROG_ARRAY, Shape
+from osmia.vm._map_base import Shape
 from osmia.vm._native_image import NativeCode, read_object
 
 

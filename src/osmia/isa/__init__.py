@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-from . import _opcodes as op
-from ._instruction import Instruction, decode, encode, load_imm64
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import _opcodes as op
     from ._asm import assemble
     from ._disasm import disassemble, format_instruction
     from ._gen.attach_types import TABLE as ATTACH_TYPES
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from ._gen.link_types import TABLE as LINK_TYPES
     from ._gen.map_types import TABLE as MAP_TYPES
     from ._gen.prog_types import TABLE as PROG_TYPES
+    from ._instruction import Instruction, decode, encode, load_imm64
     from ._registers import PT_REGS
     from ._tables import (
         attach_type_name,
@@ -55,14 +54,25 @@ __all__ = [
     "table",
 ]
 
-_LAZY = {"PT_REGS": "_registers", "assemble": "_asm", "disassemble": "_disasm", "format_instruction": "_disasm"}
+_LAZY = {
+    "Instruction": "_instruction",
+    "PT_REGS": "_registers",
+    "assemble": "_asm",
+    "decode": "_instruction",
+    "disassemble": "_disasm",
+    "encode": "_instruction",
+    "format_instruction": "_disasm",
+    "load_imm64": "_instruction",
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'osmia.isa' has no attribute {name!r}")
     value: object
-    if name.isupper() and name not in _LAZY:
+    if name == "op":
+        from . import _opcodes as value
+    elif name.isupper() and name not in _LAZY:
         from ._tables import table
 
         value = table(name)

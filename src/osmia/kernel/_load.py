@@ -7,9 +7,10 @@ from struct import Struct, pack, unpack_from
 
 from .. import syscalls
 from ..errors import KernelError, MapError, NotSupported, ObjectError
+from ..isa.map_types import ARRAY_OF_MAPS, HASH_OF_MAPS, PERF_EVENT_ARRAY, PROG_ARRAY
 from ..objects import link
 from ._kernel_types import KIND_FUNC, KIND_TYPEDEF, KernelTypes
-from ._map import ARRAY_OF_MAPS, HASH_OF_MAPS, PERF_EVENT_ARRAY, PROG_ARRAY, Map
+from ._map import Map
 from ._program import Program
 from ._relocate import resolve
 

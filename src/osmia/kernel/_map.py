@@ -6,15 +6,24 @@ import os
 
 from .. import syscalls
 from ..errors import KernelError, MapError
+from ..isa.map_types import (
+    ARRAY,
+    ARRAY_OF_MAPS,
+    CGROUP_ARRAY,
+    LRU_PERCPU_HASH,
+    PERCPU_ARRAY,
+    PERCPU_CGROUP_STORAGE,
+    PERCPU_HASH,
+    PERF_EVENT_ARRAY,
+    PROG_ARRAY,
+    QUEUE,
+    STACK,
+)
 from ._descriptor import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-# enum bpf_map_type
-HASH, ARRAY, PROG_ARRAY, PERF_EVENT_ARRAY, PERCPU_HASH, PERCPU_ARRAY, STACK_TRACE = 1, 2, 3, 4, 5, 6, 7
-CGROUP_ARRAY, LRU_HASH, LRU_PERCPU_HASH, LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS = 8, 9, 10, 11, 12, 13
-PERCPU_CGROUP_STORAGE, QUEUE, STACK, RINGBUF, ARENA = 21, 22, 23, 27, 33
 
 _PER_CPU = (PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE)
 _ARRAYS = (ARRAY, PERCPU_ARRAY, ARRAY_OF_MAPS, PROG_ARRAY, PERF_EVENT_ARRAY, CGROUP_ARRAY)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .. import syscalls
 from ..errors import KernelError, MapError, ObjectError, OsmiaError
+from ..isa.map_types import PERF_EVENT_ARRAY
 from ._attach import attach
 from ._close import close_links
 from ._kernel_types import KernelTypes
 from ._load import BtfData, create_map, fill_map, fill_references, link_program, load_program
-from ._map import PERF_EVENT_ARRAY, Map
+from ._map import Map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from ..btf import (
     Btf,
 )
 from ..errors import BtfError, ObjectError
+from ..isa.map_types import PERF_EVENT_ARRAY, RINGBUF
 from ._values import Field, MapFormat, ValueType
 
 _FLOATS = {2: "_Float16", 4: "float", 8: "double", 16: "long double"}  # C's names, by size
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # enum bpf_map_type: maps whose elements can be listed, those with a value for each CPU, and streams of records
 TABLES = (1, 2, 5, 6, 9, 10, 11)
 PER_CPU = (5, 6, 10)
-RINGS = (4, 27)
+RINGS = (PERF_EVENT_ARRAY, RINGBUF)
 _WIDTHS = (1, 2, 4, 8)
 _BOOL = 4  # BTF_INT_BOOL
 _DEPTH = 16

@@ -7,6 +7,7 @@ from struct import unpack_from
 from ..btf import KIND_ARRAY, KIND_DATASEC, KIND_ENUM, KIND_ENUM64, KIND_FUNC_PROTO, KIND_PTR, KIND_STRUCT, KIND_VAR
 from ..elf import STT_NOTYPE, STT_OBJECT
 from ..errors import ObjectError
+from ..isa.map_types import ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS
 from ._spec import MapSpec
 
 TYPE_CHECKING = False
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from ..btf import Btf, Member
     from ..elf import ElfFile, Section
 
-HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS = 1, 2, 3, 12, 13
 RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG, kernel 5.2
 DATA_PREFIXES = (".rodata", ".data", ".bss")
 # Types for which the kernel refuses key and value types: cgroup, device, perf and stack tables, maps of maps, ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
+from ..isa.map_types import ARRAY, PERCPU_ARRAY
 from ._aggregate import align_series, compile_map_value, compile_order
 from ._decode import compile_value
 from ._events import MapSnapshot
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ._names import Names
     from .target import LoadedMap
 
-ARRAYS = (2, 6)  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY
+ARRAYS = (ARRAY, PERCPU_ARRAY)
 # Printed by value, least first; all others by key.
 BY_VALUE = ("int", "enum", "count", "sum", "min", "max", "avg", "stats", "hist", "lhist")
 NUMBERS = ("int", "enum", "count", "sum", "min", "max", "avg")  # their Python values are numbers

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 
 from ..errors import ObjectError
+from ..isa.map_types import PERF_EVENT_ARRAY, RINGBUF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
     from .target import Loaded, Reader
 
-PERF_EVENT_ARRAY = 4  # enum bpf_map_type
-RINGS = (PERF_EVENT_ARRAY, 27)  # and BPF_MAP_TYPE_RINGBUF
+RINGS = (PERF_EVENT_ARRAY, RINGBUF)
 
 
 # Whoever empties the ring has the very next record wake it, which costs the traced program more than the record does.

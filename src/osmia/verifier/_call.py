@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..isa import op
+from ..isa.map_types import PROG_ARRAY
 from . import _args
 from ._maps_allowed import check as map_takes
 from ._precision import mark_precise
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from ._scalar import Scalar
 
 TAIL_CALL = 12
-PROG_ARRAY = 3
 ELIDES_NULL = (2, 6)  # array, percpu_array
 _RETURNS = {
     "map_value": (MAP_VALUE, 0),

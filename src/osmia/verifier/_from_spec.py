@@ -7,6 +7,7 @@ from struct import pack_into
 from ..btf import KIND_FUNC, KIND_PTR, KIND_STRUCT, KIND_VAR, Btf, BtfType
 from ..errors import BtfError, ObjectError
 from ..isa import op
+from ..isa.map_types import PERF_EVENT_ARRAY
 from ..objects import apply_core, link
 from ._types import MapInfo, Program, Subprogram
 
@@ -30,7 +31,6 @@ SPECIAL = {
     "bpf_refcount": "refcount",
 }
 TAGS = {"kptr": "kptr", "kptr_untrusted": "kptr_untrusted", "percpu_kptr": "percpu_kptr", "uptr": "uptr"}
-PERF_EVENT_ARRAY = 4
 # What "one for each CPU" is taken to mean: no verdict depends on it.
 SOME_CPUS = 8
 # A nested struct that holds a special field may itself be nested; the kernel follows four levels of arrays and structs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..isa import op
+from ..isa.map_types import ARENA, ARRAY
 from . import _structure, _subprog, _walk
 from ._call import argument_count
 from ._env import EINVAL, EPERM, SLEEPABLE, Env
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ._types import MapInfo
 
 E2BIG = 7
-ARRAY, PERCPU_ARRAY, ARENA = 2, 6, 33
 TRACE_LIMIT = 10_000
 _UNPRIVILEGED = (1, 8)  # socket_filter, cgroup_skb
 _MAY_SLEEP = (2, 26, 27, 29, 31)  # kprobe (uprobes), tracing, struct_ops, lsm, syscall

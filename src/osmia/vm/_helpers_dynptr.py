@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from ..isa.map_types import USER_RINGBUF
 from ._helpers_arguments import map_of
-from ._map_base import USER_RINGBUF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._map_base import ARRAY, E2BIG, EINVAL, LRU_HASH, LRU_PERCPU_HASH, PERCPU_ARRAY
+from ..isa.map_types import ARRAY, LRU_HASH, LRU_PERCPU_HASH, PERCPU_ARRAY
+from ._map_base import E2BIG, EINVAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

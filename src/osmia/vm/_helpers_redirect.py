@@ -7,10 +7,10 @@ A redirect leaves a `Redirect` in `machine.data["redirect"]`; copies of clone_re
 from __future__ import annotations
 
 from .._data import Data
+from ..isa.map_types import CPUMAP, DEVMAP, DEVMAP_HASH, REUSEPORT_SOCKARRAY, SOCKHASH, SOCKMAP, XSKMAP
 from ._context_packet import XdpContext
 from ._helpers_arguments import map_of
 from ._helpers_packet import current, skb
-from ._map_base import CPUMAP, DEVMAP, DEVMAP_HASH, REUSEPORT_SOCKARRAY, SOCKHASH, SOCKMAP, XSKMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

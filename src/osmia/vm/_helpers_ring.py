@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..isa.map_types import PERF_EVENT_ARRAY, RINGBUF
 from ._helpers_arguments import map_of
-from ._map_base import EINVAL, PERF_EVENT_ARRAY, RINGBUF
+from ._map_base import EINVAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ A socket is an image of `struct bpf_sock` in the machine's memory; look-ups give
 from __future__ import annotations
 
 from ..errors import UsageError
+from ..isa.map_types import CGROUP_ARRAY, SOCKHASH, SOCKMAP
 from ._context_layouts import SOCK, SOCK_SIZE
 from ._helpers_arguments import map_of, room
-from ._map_base import CGROUP_ARRAY, SOCKHASH, SOCKMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import VmFault
+from ..isa.map_types import CGROUP_STORAGE, CGRP_STORAGE, INODE_STORAGE, PERCPU_CGROUP_STORAGE, SK_STORAGE, TASK_STORAGE
 from ._helpers_arguments import map_of, room
-from ._map_base import CGROUP_STORAGE, CGRP_STORAGE, INODE_STORAGE, PERCPU_CGROUP_STORAGE, SK_STORAGE, TASK_STORAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

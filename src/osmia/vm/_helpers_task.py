@@ -7,8 +7,8 @@ zeros elsewhere. Stacks come from `machine.data["stack"]`: a function (user: boo
 from __future__ import annotations
 
 from ..errors import NotSupported, OsmiaError
+from ..isa.map_types import STACK_TRACE
 from ._helpers_arguments import clear, map_of, room
-from ._map_base import STACK_TRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import MapError, NotSupported
-from . import _map_base as types
+from ..isa import map_types as types
 from ._map_base import Shape, VmMap
 from ._map_storage import Room
 

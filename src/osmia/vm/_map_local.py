@@ -6,7 +6,8 @@ the socket's cookie. `key_of` turns an address into that number; see `_helpers_s
 
 from __future__ import annotations
 
-from ._map_base import EEXIST, EINVAL, ENOENT, EXIST, F_LOCK, NOEXIST, PERCPU_CGROUP_STORAGE, VmMap
+from ..isa.map_types import PERCPU_CGROUP_STORAGE
+from ._map_base import EEXIST, EINVAL, ENOENT, EXIST, F_LOCK, NOEXIST, VmMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ objects: `set_program`. Devices, CPUs and sockets are plain numbers here; a redi
 
 from __future__ import annotations
 
+from ..isa.map_types import DEVMAP, PROG_ARRAY, SOCKMAP, XSKMAP
 from ._map_array import ArrayMap
 from ._map_base import (
-    DEVMAP,
     E2BIG,
     EEXIST,
     EINVAL,
@@ -16,9 +16,6 @@ from ._map_base import (
     ENOTSUPP,
     EXIST,
     NOEXIST,
-    PROG_ARRAY,
-    SOCKMAP,
-    XSKMAP,
     VmMap,
 )
 from ._map_hash import HashMap

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._data import Data
 from ..errors import OsmiaError, UsageError
 from ..isa import HELPERS
+from ..isa.map_types import PROG_ARRAY
 from ._pcap import ETHERNET, LINK_NAMES, RAW_IP, Packet
 from ._program import CGROUP_SKB, PACKET_KINDS, SCHED_ACT, SCHED_CLS, SOCKET_FILTER, XDP, verdict_name
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ._program import PacketResult, VmProgram
     from ._target import LoadedVm
 
-PROG_ARRAY = 3
 HEADER = 14
 # Return values after which a packet goes on.
 _PASSES = {XDP: (2, 3, 4), SCHED_CLS: (0xFFFFFFFF, 0, 1, 3, 6, 7), CGROUP_SKB: (1, 3)}

@@ -7,6 +7,7 @@ from _thread import RLock
 
 from .. import syscalls
 from ..errors import AttachError, CacheError, NotSupported, ObjectError, UsageError, VerifierError
+from ..isa.map_types import ARRAY_OF_MAPS, HASH_OF_MAPS, PROG_ARRAY
 from ._attach import DIRECT, LAST_FIRST, VmHook
 from ._code import Code
 from ._machine import Machine
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from ._recording import EventRecorder
     from ._sources import Key, Source
 
-PERF_EVENT_ARRAY, PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, RINGBUF = 4, 3, 12, 13, 27
 _CONTEXTS = 32  # sizes of records whose memory is kept
 
 

@@ -1,4 +1,4 @@
-"""Callbacks of helpers: the profile says what the booted kernel does, also where kernels differ (bpf_loop)."""
+"""What callbacks of helpers may do: the profile says what the booted kernel does, also where kernels differ."""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ from struct import pack
 
 from osmia import syscalls
 from osmia.errors import MapError
+from osmia.isa.map_types import LRU_PERCPU_HASH, PERCPU_ARRAY, PERCPU_HASH, QUEUE, STACK
 from osmia.syscalls import possible_cpus
 from osmia.syscalls._call import address, bpf, buffer
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import LRU_PERCPU_HASH, PERCPU_ARRAY, PERCPU_HASH, QUEUE, STACK, Shape, VmMap
+from osmia.vm._map_base import Shape, VmMap
 from osmia.vm._world import World
 
 PER_CPU = (PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH)

@@ -10,20 +10,19 @@ import pytest
 from kernel.vm.map_pairs import KernelMap, kernel_create
 from kernel.vm.twin_runs import MAP, XDP, in_kernel, in_vm, results_shape, words, wrap
 
-from osmia.vm._map_base import (
+from osmia.isa.map_types import (
     ARRAY,
     BLOOM_FILTER,
     HASH,
     LPM_TRIE,
     LRU_HASH,
-    NO_PREALLOC,
     PERCPU_ARRAY,
     PERCPU_HASH,
     QUEUE,
     RINGBUF,
     STACK,
-    Shape,
 )
+from osmia.vm._map_base import NO_PREALLOC, Shape
 
 SHAPES = {
     "array": Shape(ARRAY, 4, 16, 3),

@@ -9,21 +9,10 @@ from random import Random
 import pytest
 from kernel.vm.map_pairs import KernelMap, Twin, content, kernel_create, keyless, pair, vm_create
 
+from osmia.isa.map_types import ARRAY, HASH, LPM_TRIE, PERCPU_ARRAY, PERCPU_HASH, QUEUE, STACK
 from osmia.syscalls import possible_cpus
 from osmia.vm._machine import Machine
-from osmia.vm._map_base import (
-    ARRAY,
-    HASH,
-    LPM_TRIE,
-    NO_PREALLOC,
-    PERCPU_ARRAY,
-    PERCPU_HASH,
-    QUEUE,
-    RDONLY,
-    STACK,
-    WRONLY,
-    Shape,
-)
+from osmia.vm._map_base import NO_PREALLOC, RDONLY, WRONLY, Shape
 from osmia.vm._world import World
 
 SHAPES = {

@@ -9,9 +9,10 @@ from random import Random
 import pytest
 from kernel.vm.map_pairs import KernelMap, kernel_create
 
+from osmia.isa.map_types import ARRAY, ARRAY_OF_MAPS, HASH, HASH_OF_MAPS
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, ARRAY_OF_MAPS, HASH, HASH_OF_MAPS, INNER_MAP, Shape
+from osmia.vm._map_base import INNER_MAP, Shape
 
 _INNER = (
     Shape(ARRAY, 4, 8, 2), Shape(ARRAY, 4, 8, 2), Shape(ARRAY, 4, 8, 3), Shape(ARRAY, 4, 4, 2), Shape(HASH, 4, 8, 2),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from kernel.vm.twin_runs import MAP, SCHED_CLS, XDP, in_kernel, in_vm, results_shape, words, wrap
 
-from osmia.vm._map_base import CPUMAP, DEVMAP, DEVMAP_HASH, XSKMAP, Shape
+from osmia.isa.map_types import CPUMAP, DEVMAP, DEVMAP_HASH, XSKMAP
+from osmia.vm._map_base import Shape
 
 _PACKET = bytes.fromhex("000000000000 020000000001 0800") + bytes.fromhex(
     "4500005400004000400126a50a0000010a000002"

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 from kernel.vm.twin_runs import RESULTS, VALUE, XDP, in_kernel, in_vm, results_shape, words, wrap
 
-from osmia.vm._map_base import ARRAY, RDONLY_PROG, Shape
+from osmia.isa.map_types import ARRAY
+from osmia.vm._map_base import RDONLY_PROG, Shape
 
 _PIECES = ("%d", "%u", "%x", "%X", "%i", "%ld", "%llu", "%lx", "%lli", "%c", "%5d", "%-5d|", "%05x", "%#x", "%+d",
            "% d", "%px", "%p6", "%%", " text ", "\n", "%pI4", "%s", "%10llx", "%-12lx|", "%08X", "%#llx", "%+5ld",

@@ -11,6 +11,7 @@ from kernel.vm.map_pairs import kernel_create
 
 from osmia import syscalls
 from osmia.isa import assemble
+from osmia.isa.map_types import ARRAY
 from osmia.syscalls import possible_cpus
 from osmia.vm._code import Code
 from osmia.vm._context_packet import SkbContext, XdpContext
@@ -18,7 +19,7 @@ from osmia.vm._interpreter import run
 from osmia.vm._jit import compile
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import ARRAY, Shape
+from osmia.vm._map_base import Shape
 from osmia.vm._world import World
 
 SOCKET_FILTER, SCHED_CLS, XDP, CGROUP_SKB, RAW_TRACEPOINT, SYSCALL = 1, 3, 6, 8, 17, 31

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from ....codegen import Module, compile_module
 from ....errors import CodegenError, Diagnostic, SourceError
+from ....isa.map_types import (
+    ARRAY,
+    HASH,
+    LRU_HASH,
+    LRU_PERCPU_HASH,
+    PERCPU_ARRAY,
+    PERCPU_HASH,
+    PERF_EVENT_ARRAY,
+    RINGBUF,
+)
 from ....objects import AttachPoint, EventFormat, Function, MapFormat, MapSpec, Object, ProgramSpec
 from .. import ast
 from ..checked import CheckedProbe, CheckedScript, Config, MapInfo
@@ -22,11 +32,8 @@ if TYPE_CHECKING:
 
     from ....btf import Btf
 
-# BPF_MAP_TYPE_*
-_HASH, _ARRAY, _PERF_EVENT_ARRAY, _PERCPU_HASH, _PERCPU_ARRAY = 1, 2, 4, 5, 6
-_LRU_HASH, _LRU_PERCPU_HASH, _RINGBUF = 9, 10, 27
 _NO_PREALLOC = 1
-_DECLARED = {"hash": _HASH, "lruhash": _LRU_HASH, "percpuhash": _PERCPU_HASH, "percpulruhash": _LRU_PERCPU_HASH}
+_DECLARED = {"hash": HASH, "lruhash": LRU_HASH, "percpuhash": PERCPU_HASH, "percpulruhash": LRU_PERCPU_HASH}
 
 # BPF_PROG_TYPE_*, BPF_TRACE_*
 _KPROBE, _TRACEPOINT, _XDP, _PERF_EVENT, _RAW_TRACEPOINT, _TRACING = 2, 5, 6, 7, 17, 26
@@ -372,23 +379,23 @@ class ScriptLowering:
         specs += [self._stack_spec(name, t) for name, t in self._stack_maps.items()]
         if self._scratch_size:
             specs.append(
-                MapSpec(self.scratch_name, _PERCPU_ARRAY, 4, (self._scratch_size + 7) & ~7, self._scratch_elements)
+                MapSpec(self.scratch_name, PERCPU_ARRAY, 4, (self._scratch_size + 7) & ~7, self._scratch_elements)
             )
         if self._uses_ring:
             ring = self.features.has("ringbuf_reserve")
-            specs.append(MapSpec("ring", _RINGBUF, 0, 0, self.ring_bytes) if ring else
-                         MapSpec("ring", _PERF_EVENT_ARRAY, 4, 4, 0))  # fmt: skip
+            specs.append(MapSpec("ring", RINGBUF, 0, 0, self.ring_bytes) if ring else
+                         MapSpec("ring", PERF_EVENT_ARRAY, 4, 4, 0))  # fmt: skip
         if rodata:
-            specs.append(MapSpec(".rodata", _ARRAY, 4, len(rodata), 1, 128, contents=rodata, frozen=True))
+            specs.append(MapSpec(".rodata", ARRAY, 4, len(rodata), 1, 128, contents=rodata, frozen=True))
         if self._uses_loss:
             size = 8 * (len(self.probe_names) + len(self._map_numbers) + 1)
-            specs.append(MapSpec(LOSS, _ARRAY, 4, size, 1, contents=bytes(size)))
+            specs.append(MapSpec(LOSS, ARRAY, 4, size, 1, contents=bytes(size)))
         if self._uses_zero:
-            specs.append(MapSpec(ZERO, _ARRAY, 4, 8, 1, contents=bytes(8)))
+            specs.append(MapSpec(ZERO, ARRAY, 4, 8, 1, contents=bytes(8)))
         if self._uses_exit:
-            specs.append(MapSpec(EXIT, _ARRAY, 4, 8, 1, contents=bytes(8)))
+            specs.append(MapSpec(EXIT, ARRAY, 4, 8, 1, contents=bytes(8)))
         if self._uses_start:
-            specs.append(MapSpec(START, _ARRAY, 4, 24, 1, contents=bytes(24)))
+            specs.append(MapSpec(START, ARRAY, 4, 24, 1, contents=bytes(24)))
         return specs
 
     def _map_spec(self, name: str) -> MapSpec:
@@ -398,17 +405,17 @@ class ScriptLowering:
         entries = info.max_entries or (self.config.max_map_keys if info.key is not None else 1)
         size = max(1, size_of(value))
         if self.is_array(name):
-            return MapSpec(map_name(name), _PERCPU_ARRAY, 4, (size + 7) & ~7, 1)
+            return MapSpec(map_name(name), PERCPU_ARRAY, 4, (size + 7) & ~7, 1)
         if info.kind:
             kind = _DECLARED[info.kind]
-            if value.is_aggregation and kind in (_HASH, _LRU_HASH):
-                kind = _PERCPU_HASH if kind == _HASH else _LRU_PERCPU_HASH
+            if value.is_aggregation and kind in (HASH, LRU_HASH):
+                kind = PERCPU_HASH if kind == HASH else LRU_PERCPU_HASH
         else:
-            kind = _PERCPU_HASH if value.is_aggregation else _HASH
+            kind = PERCPU_HASH if value.is_aggregation else HASH
         # Elements are allocated beforehand: inside a program that fails when new keys come in a burst (the kernel
         # keeps one element of this size in reserve). Only histograms on very large machines would take too much.
         whole = entries * self.features.cpus * ((size + 7) & ~7)
-        lazily = kind == _PERCPU_HASH and whole > MAX_PREALLOCATED and self.features.version >= (6, 1)
+        lazily = kind == PERCPU_HASH and whole > MAX_PREALLOCATED and self.features.version >= (6, 1)
         return MapSpec(map_name(name), kind, max(1, key_size), size, entries, _NO_PREALLOC if lazily else 0)
 
     def _stack_spec(self, name: str, t: Type) -> MapSpec:
@@ -416,7 +423,7 @@ class ScriptLowering:
         # Linux 6.1 such maps allocate with kmalloc, which programs of timers (NMIs) may not.
         flags = _NO_PREALLOC if self.features.version >= (6, 1) else 0
         entries = max(STACKS, self.config.max_map_keys)
-        return MapSpec(name, _HASH, 8, _stacks.frame_size(t.mode) * t.count, entries, flags)
+        return MapSpec(name, HASH, 8, _stacks.frame_size(t.mode) * t.count, entries, flags)
 
     def _settings(self) -> tuple[tuple[str, int | str], ...]:
         config = self.config
