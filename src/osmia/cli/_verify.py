@@ -6,13 +6,13 @@ import os
 import sys
 
 from .._data import Data
-from ..errors import OsmiaError, UsageError
+from ..errors import OsmiaError, SourceError, UsageError
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, nearest, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..btf import Btf
     from ..objects import Object
@@ -36,6 +36,17 @@ OPTIONS = (
 )
 
 
+class Problem(Data):
+    """A file that has no answer."""
+
+    file: str
+    error: OsmiaError | OSError
+
+    @property
+    def message(self) -> str:
+        return str(self.error)
+
+
 class Finding(Data):
     """The answer of one kernel for one program; `violations` are those of the policy."""
 
@@ -57,7 +68,8 @@ Say whether a kernel would load the programs of BPF object files, of scripts in 
 bytecode (FILE.hex), without a kernel and without privileges: Osmia's own verifier answers, with a profile for each
 version from 4.14 on. A refusal is explained on the source line, with the way that led there and what to write instead.
 
-Exit status: 0 when everything would load, 1 when something would not, 2 for a wrong command line.
+Exit status: 0 when everything would load, 1 when something would not (or does not compile), 2 for a wrong command line
+or a file that cannot be read; the other files are answered all the same.
 
 {help_lines(OPTIONS)}
 
@@ -74,12 +86,17 @@ def run(argv: Sequence[str]) -> int:
         return 0
     profiles = _profiles(args.texts("kernel"), privileged=not args.has("unprivileged"))
     policy = _policy(args.text("strict"))
-    findings = [
-        _verify(file, program, profile, policy, level=args.has("verbose"))
-        for file, program in _programs(args)
-        for profile in profiles
-    ]
-    if not findings:
+    findings: list[Finding] = []
+    problems: list[Problem] = []
+    for file, programs in _sources(args):
+        try:
+            for program in programs():
+                findings += [_verify(file, program, p, policy, level=args.has("verbose")) for p in profiles]
+        except (OsmiaError, OSError) as e:
+            if not args.arguments or args.has("execute"):
+                raise
+            problems.append(Problem(file=file, error=e))
+    if not findings and not problems:
         raise UsageError("verify: there are no programs in that", hint="give an object file or a script with probes")
     form = args.text("output", "text")
     if form == "text":
@@ -87,9 +104,22 @@ def run(argv: Sequence[str]) -> int:
     else:
         import json
 
-        answer = _sarif(findings) if form == "sarif" else [_json(f) for f in findings]
+        lost = [_json_problem(p) for p in problems]
+        answer = _sarif(findings, problems) if form == "sarif" else [_json(f) for f in findings] + lost
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-    return 0 if all(f.accepted for f in findings) else 1
+    return max(_complain(problems), int(not all(f.accepted for f in findings)))
+
+
+def _complain(problems: list[Problem]) -> int:
+    """Say of each file why there is no answer; gives the exit status for that."""
+    from . import USAGE, report
+
+    sys.stdout.flush()
+    statuses = [0]
+    for p in problems:
+        status = report(p.error, [])
+        statuses.append(status if isinstance(p.error, SourceError) else USAGE)
+    return max(statuses)
 
 
 def _verify(file: str, program: Program, profile: Profile, policy: Policy | None, *, level: bool) -> Finding:
@@ -103,27 +133,34 @@ def _verify(file: str, program: Program, profile: Profile, policy: Policy | None
 # What is verified
 
 
-def _programs(args: Parsed) -> Iterator[tuple[str, Program]]:
-    from ..verifier import from_spec
-
+def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program]]]]:
+    """What was given, by name, each with a function that reads it."""
     words = list(args.arguments)
+    kind = args.text("type", "socket_filter")
+    kernel = _kernel_types(args.text("btf"))
     if args.has("hex"):
-        yield "hex", _bytecode("--hex", args.text("hex"), args.text("type", "socket_filter"))
-        return
-    if args.has("execute"):
+        yield "hex", lambda: [_bytecode("--hex", args.text("hex"), kind)]
+    elif args.has("execute"):
         params, named = split_parameters(words)
-        objects = [("script", _compile(args.text("execute"), "script", params, named))]
+        yield "script", lambda: _of(_compile(args.text("execute"), "script", params, named), kernel)
     elif words:
-        hexes = [w for w in words if w.endswith(".hex")]
-        for path in hexes:
-            yield path, _bytecode(path, read_script(path), args.text("type", "socket_filter"))
-        objects = [(path, _object(path)) for path in words if path not in hexes]
+        for path in sorted(words, key=lambda word: not word.endswith(".hex")):
+            yield path, lambda path=path: _in_file(path, kind, kernel)  # type: ignore[misc]
     else:
         raise UsageError("verify: it needs something to verify", hint="give an object file, or -e 'script'")
-    kernel = _kernel_types(args.text("btf"))
-    for name, obj in objects:
-        for spec in obj.programs:
-            yield name, from_spec(obj, spec, kernel)
+
+
+def _in_file(path: str, kind: str, kernel: Btf | None) -> Iterable[Program]:
+    if path.endswith(".hex"):
+        return [_bytecode(path, read_script(path), kind)]
+    return _of(_object(path), kernel)
+
+
+def _of(obj: Object, kernel: Btf | None) -> Iterator[Program]:
+    from ..verifier import from_spec
+
+    for spec in obj.programs:
+        yield from_spec(obj, spec, kernel)
 
 
 def _kernel_types(path: str) -> Btf | None:
@@ -185,7 +222,9 @@ def _profiles(texts: Sequence[str], *, privileged: bool) -> list[Profile]:
     for text in texts or [os.uname().release]:
         first, dots, last = text.partition("..")
         try:
-            ends = [profile(name, privileged=privileged) for name in (first, last if dots else first) if text != "all"]
+            # Of a version that was named, the newest that is known is no answer.
+            names = (first, last if dots else first) if text != "all" else ()
+            ends = [profile(name, privileged=privileged, known=bool(texts)) for name in names]
         except OsmiaError as e:
             raise UsageError(e.message, hint=e.hint) from None
         if ends and ends[0].version > ends[1].version:
@@ -276,7 +315,11 @@ def _json(f: Finding) -> dict[str, object]:
     return out
 
 
-def _sarif(findings: list[Finding]) -> dict[str, object]:
+def _json_problem(p: Problem) -> dict[str, object]:
+    return {"file": p.file, "accepted": False, "error": p.message}
+
+
+def _sarif(findings: list[Finding], problems: list[Problem]) -> dict[str, object]:
     """SARIF 2.1.0 (OASIS): one result for each refusal and each violated rule of the policy."""
     from .._version import __version__
 
@@ -302,8 +345,21 @@ def _sarif(findings: list[Finding]) -> dict[str, object]:
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
+        "runs": [{"tool": {"driver": driver}, "invocations": [_invocation(problems)], "results": results}],
     }
+
+
+def _invocation(problems: list[Problem]) -> dict[str, object]:
+    """Files that could not be answered, where SARIF has failures of the tool rather than findings."""
+    told: list[dict[str, object]] = [
+        {
+            "level": "error",
+            "message": {"text": p.message},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": p.file}}}],
+        }
+        for p in problems
+    ]
+    return {"executionSuccessful": not problems, "toolExecutionNotifications": told}
 
 
 def _result(rule: str, text: str, f: Finding) -> dict[str, object]:

@@ -64,14 +64,18 @@ class Profile(Data):
         return Profile(self.version, False)
 
 
-def profile(name: str | tuple[int, int] | None = None, *, privileged: bool = True) -> Profile:
+def profile(name: str | tuple[int, int] | None = None, *, privileged: bool = True, known: bool = False) -> Profile:
     """The profile of a kernel version as `uname -r` prints it (`6.1`, `5.10.0-23-amd64`); None is the newest known.
 
-    Raises OsmiaError for text that is no version and for versions before 4.14. A newer kernel is treated as the newest.
+    Raises OsmiaError for text that is no version and for versions before 4.14. A newer kernel is treated as the newest,
+    unless it must be a `known` one.
     """
     version = NEWEST if name is None else _parse(name) if isinstance(name, str) else name
     if version < OLDEST:
         raise OsmiaError(f"choose kernel {name}: profiles begin at 4.14", hint="name 4.14 or a later version")
+    if known and version > NEWEST:
+        newest = f"{NEWEST[0]}.{NEWEST[1]}"
+        raise OsmiaError(f"choose kernel {name}: profiles end at {newest}", hint=f"name one from 4.14 to {newest}")
     if version[1] > _LAST_MINOR.get(version[0], 99):
         last = f"{version[0]}.{_LAST_MINOR[version[0]]}"
         raise OsmiaError(f"choose kernel {name}: there was none", hint=f"the last one of that series was {last}")

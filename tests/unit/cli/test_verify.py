@@ -1,0 +1,77 @@
+"""`osmia verify`: what one file lacks is no reason to be silent about the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from osmia.cli import main
+
+GOOD, BAD = "b700000000000000 9500000000000000", "9500000000000000"
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.hex").write_text(GOOD)
+    (tmp_path / "noise.o").write_bytes(b"\x01\x02 no ELF")
+    (tmp_path / "bad.hex").write_text(BAD)
+    return ["missing.o", "good.hex", "noise.o", "bad.hex"]
+
+
+WHY = ["open missing.o: no such file or directory", "read noise.o: not an ELF file"]
+
+
+def test_text(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", "6.1", *files]) == 2
+    out, err = capfd.readouterr()
+    assert "good.hex: good.hex, kernel 6.1: would load" in out
+    assert "bad.hex: bad.hex, kernel 6.1: would not load" in out
+    assert err.splitlines() == [f"osmia: {text}" for text in WHY]
+
+
+def test_json(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", "6.1", "-o", "json", *files]) == 2
+    answer = json.loads(capfd.readouterr().out)
+    assert [(a["file"], a["accepted"], a.get("error")) for a in answer] == [
+        ("good.hex", True, None),
+        ("bad.hex", False, None),
+        ("missing.o", False, WHY[0]),
+        ("noise.o", False, WHY[1]),
+    ]
+
+
+def test_sarif(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", "6.1", "-o", "sarif", *files]) == 2
+    run = json.loads(capfd.readouterr().out)["runs"][0]
+    assert [r["ruleId"] for r in run["results"]] == ["verifier"]
+    invocation = run["invocations"][0]
+    assert invocation["executionSuccessful"] is False
+    assert [n["message"]["text"] for n in invocation["toolExecutionNotifications"]] == WHY
+
+
+def test_a_script_that_does_not_compile_is_one_that_would_not_load(
+    files: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.bt").write_text("BEGIN { @ = ; }")
+    assert main(["verify", "-k", "6.1", "good.hex", "wrong.bt"]) == 1
+    out, err = capfd.readouterr()
+    assert "good.hex: good.hex, kernel 6.1: would load" in out
+    assert "wrong.bt:1:13" in err
+
+
+def test_all_is_well(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", "6.1", "-o", "sarif", "good.hex"]) == 0
+    run = json.loads(capfd.readouterr().out)["runs"][0]
+    assert run["results"] == []
+    assert run["invocations"] == [{"executionSuccessful": True, "toolExecutionNotifications": []}]
+
+
+@pytest.mark.parametrize("text", ["99.1", "6.19", "5.4..7.0"])
+def test_a_kernel_that_is_not_known(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", text, "-x", GOOD]) == 2
+    named = text.rpartition("..")[2]
+    said = f"osmia: choose kernel {named}: profiles end at 6.18\nhint: name one from 4.14 to 6.18\n"
+    assert capfd.readouterr().err == said
