@@ -12,20 +12,20 @@ import pytest
 
 from osmia.errors import OsmiaError
 from osmia.isa import helper_name
-from osmia.vm import _map_base as types
+from osmia.isa import map_types as types
 from osmia.vm._context_packet import PacketContext, SkbContext, XdpContext
 from osmia.vm._helpers import HELPERS, clean_up
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
-from osmia.vm._map_base import Shape
+from osmia.vm._map_base import NO_PREALLOC, Shape
 from osmia.vm._world import World
 
 _SHAPES = (
     Shape(types.HASH, 8, 16, 8), Shape(types.ARRAY, 4, 16, 8), Shape(types.PERCPU_HASH, 4, 8, 8),
-    Shape(types.LRU_HASH, 4, 8, 4), Shape(types.LPM_TRIE, 8, 8, 4, types.NO_PREALLOC), Shape(types.QUEUE, 0, 8, 4),
+    Shape(types.LRU_HASH, 4, 8, 4), Shape(types.LPM_TRIE, 8, 8, 4, NO_PREALLOC), Shape(types.QUEUE, 0, 8, 4),
     Shape(types.BLOOM_FILTER, 0, 8, 4), Shape(types.RINGBUF, 0, 0, 4096), Shape(types.USER_RINGBUF, 0, 0, 4096),
     Shape(types.PERF_EVENT_ARRAY, 4, 4, 0), Shape(types.PROG_ARRAY, 4, 4, 4), Shape(types.STACK_TRACE, 4, 80, 4),
-    Shape(types.TASK_STORAGE, 4, 8, 0, types.NO_PREALLOC), Shape(types.CGROUP_STORAGE, 8, 8, 0),
+    Shape(types.TASK_STORAGE, 4, 8, 0, NO_PREALLOC), Shape(types.CGROUP_STORAGE, 8, 8, 0),
     Shape(types.DEVMAP, 4, 4, 4), Shape(types.SOCKMAP, 4, 4, 4), Shape(types.SOCKHASH, 4, 4, 4),
     Shape(types.CGROUP_ARRAY, 4, 4, 4), Shape(types.ARRAY_OF_MAPS, 4, 4, 4), Shape(types.HASH_OF_MAPS, 4, 4, 4),
     Shape(types.XSKMAP, 4, 4, 4), Shape(types.CPUMAP, 4, 4, 4), Shape(types.REUSEPORT_SOCKARRAY, 4, 8, 4),
