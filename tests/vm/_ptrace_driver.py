@@ -23,6 +23,7 @@ from osmia.objects import AttachPoint
 from osmia.session._child import Child
 from osmia.vm._sources import key_of
 from osmia.vm._sources_ptrace import PtraceSource
+from osmia.vm._sources_ptrace_task import state_of
 
 
 def point_of(text: str) -> AttachPoint:
@@ -78,6 +79,15 @@ class Hooks:
         self.error = "".join(traceback.format_exception(error))
 
 
+def stop_late(source, pid):
+    """In the tracing thread: stop once the process has stopped at something that nobody has looked at."""
+    print(json.dumps({"held": True}), flush=True)
+    deadline = time.monotonic() + 30
+    while state_of(pid) != "t" and time.monotonic() < deadline:
+        time.sleep(0.001)
+    source._quiet()
+
+
 def main():
     wanted = json.loads(sys.argv[1])
     hooks = Hooks(wanted["hooks"], wanted.get("keep", {}))
@@ -104,6 +114,8 @@ def main():
         if hooks.error:
             break
     began = time.monotonic()
+    if wanted.get("late"):
+        source._call(lambda: stop_late(source, pid))
     source.stop()
     stopped = time.monotonic() - began
     time.sleep(0.02)  # were anything fired now, it would be counted

@@ -125,6 +125,17 @@ def test_detached_in_the_middle_it_goes_on() -> None:
     assert work.process.returncode == 0
 
 
+def test_what_happened_before_the_end_counts() -> None:
+    hook = "tracepoint:syscalls:sys_exit_read"
+    with activity("naps", 1, 1) as work, trace([hook], pid=work.pid, late=True) as traced:
+        assert traced.process.stdin is not None
+        traced.process.stdin.close()
+        assert traced._next("held") == {"held": True}
+        work.release()  # it returns from its read, and stops there
+        assert traced.result()["counts"] == {hook: 1}
+        work.result()
+
+
 def test_the_tracer_is_killed_and_the_process_goes_on() -> None:
     with activity("naps", 60, 10) as work, trace([ENTER + "clock_nanosleep"], pid=work.pid) as traced:
         work.release()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
@@ -16,6 +20,7 @@ from osmia.errors import NotSupported, UsageError
 from osmia.session import Attached, Printf
 
 OPENS = "tracepoint:syscalls:sys_enter_openat { @[comm, str(args.filename)] = count(); }"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(osmia.__file__).parents[1])}
 CLANG = shutil.which("clang")
 
 
@@ -42,6 +47,70 @@ def test_a_running_process() -> None:
         finally:
             process.kill()
     assert sum(n for (_comm, name), n in trace.maps["@"].items() if name == "/etc/hostname") > 10
+
+
+LISTENER = "import os\nfor line in iter(lambda: os.read(0, 100), b''): os.write(1, b'heard\\n')"
+
+
+@pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
+def test_sigquit_takes_breakpoints_out() -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", LISTENER], stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        words = [sys.executable, "-m", "osmia", "trace", "--target", "vm", "-p", str(process.pid)]
+        tracer = subprocess.Popen(
+            [*words, "-e", "uprobe:libc:write { @ = count(); }"], stdout=PIPE, stderr=STDOUT, env=ENVIRONMENT
+        )
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline() == b"Attached 1 probe\n"
+        for ended in (False, True):
+            if ended:
+                tracer.send_signal(signal.SIGQUIT)
+                out, _ = tracer.communicate(timeout=60)
+                assert b"@: 1" in out
+                assert tracer.returncode == 0
+            process.stdin.write(b"x")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"heard\n"
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
+@pytest.mark.parametrize("script", ["tracepoint:sched:sched_process_exec", "tracepoint:syscalls:sys_enter_openat"])
+def test_what_the_command_leaves_in_the_background(script: str, tmp_path: Path) -> None:
+    gate, done = tmp_path / "gate", tmp_path / "done"
+    os.mkfifo(gate)
+    command = f"(read line < {gate}; : > {done}) >/dev/null 2>&1 & exit 0"
+    words = [sys.executable, "-m", "osmia", "trace", "-q", "--target", "vm", "-e", script + " { @ = count(); }"]
+    ran = subprocess.run([*words, "-c", f"sh -c '{command}'"], capture_output=True, timeout=60, env=ENVIRONMENT)
+    assert b"@: " in ran.stdout
+    if "syscalls" in script:
+        assert b"WARNING: 1 process that the command started still run" in ran.stderr
+        return
+    assert not ran.stderr
+    deadline = time.monotonic() + 60
+    while not done.exists() and time.monotonic() < deadline:
+        try:
+            os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))  # its read ends
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # it has not come to it
+        time.sleep(0.01)
+    assert done.exists()
+
+
+@pytest.mark.skipif(not shutil.which("taskset"), reason="needs taskset (util-linux)")
+def test_the_cpu_and_the_name_of_the_parent(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    some = tmp_path / "some file"
+    some.touch()
+    script = f"""tracepoint:syscalls:sys_enter_openat /str(args.filename) == "{some}"/ {{
+      @cpu = cpu; @names = (comm, curtask->real_parent->comm); }}"""
+    command = ["sh", "-c", f"taskset -c {cpu} cat '{some}'; true"]
+    with osmia.trace(script, cmd=command, target="vm") as trace:
+        trace.wait()
+    assert trace.maps["@cpu"].value == cpu
+    assert trace.maps["@names"].value == ("cat", "sh")
 
 
 def test_begin_end_and_intervals_need_no_process() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import OsmiaError, PermissionDenied, SourceError
+from ._output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def live_target(options: RunOptions) -> VmTarget:
     """The target for a command or a process."""
     from ..vm import VmTarget
 
-    return VmTarget.live()
+    return VmTarget.live(warn=lambda text: complain(f"WARNING: {text}\n"))
 
 
 def serves(obj: Object) -> bool:

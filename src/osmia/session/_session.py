@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-SIGHUP, SIGINT, SIGTERM = 1, 2, 15
+SIGHUP, SIGINT, SIGQUIT, SIGTERM = 1, 2, 3, 15
 RECORD_ID = Struct("<Q").unpack_from
 # Providers whose programs user space runs itself: nothing is attached.
 DIRECT = ("begin", "end", "self", "test", "bench")
@@ -65,8 +65,8 @@ class Session:
 
     `sink` is called with each `Event`, in the order of the ring. `pid` and `cmd` limit probes to a process, or to a
     command that the session starts; the trace ends with it. `duration` is in seconds. `signals` makes SIGINT,
-    SIGTERM and SIGHUP (unless nohup ignores it) end the trace (main thread only). `warn` takes texts that a person
-    should read. `unsafe` allows `system()`.
+    SIGTERM and SIGHUP (unless nohup ignores it) end the trace (main thread only), and SIGQUIT where the target has to
+    clean up behind itself. `warn` takes texts that a person should read. `unsafe` allows `system()`.
     `trace_pipe` also reads what programs write with bpf_trace_printk(). With `keep`, maps, losses and names of stacks
     can be read after `close`, as they were then. `tape` records the session, or replays one.
 
@@ -95,6 +95,7 @@ class Session:
     ) -> None:
         self.object = obj
         self.target = target if tape is None else tape.wrap(target)
+        self._cleans_up = bool(getattr(target, "cleans_up", False))
         self._tape = tape
         self.emit = sink
         self.pid = pid
@@ -166,7 +167,8 @@ class Session:
         if self._catch:
             from ._wake import Signals, is_ignored
 
-            self._ending = (SIGINT, SIGTERM) if is_ignored(SIGHUP) else (SIGINT, SIGTERM, SIGHUP)
+            more = (SIGHUP, SIGQUIT) if self._cleans_up else (SIGHUP,)
+            self._ending = (SIGINT, SIGTERM, *(number for number in more if not is_ignored(number)))
             self._signals = Signals((*self._ending, *self._signal_numbers()))
         self._stop_pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.cmd:

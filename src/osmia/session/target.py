@@ -67,6 +67,8 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Target(Protocol):
-        """May have `run_values() -> dict[str, int]`, in place of what the session writes for "run.NAME" settings."""
+        """May have `run_values() -> dict[str, int]`, in place of what the session writes for "run.NAME" settings, and
+        `cleans_up`, true where what was attached stays behind a process that is killed.
+        """
 
         def load(self, obj: Object) -> Loaded: ...

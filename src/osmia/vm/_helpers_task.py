@@ -59,7 +59,7 @@ class TaskImages:
         if leader != at:
             self._fill(leader, w.tgid, w.tgid, w.comm, leader, parent, w.start_time)
         if parent not in (0, at, leader):
-            self._fill(parent, w.ppid, w.ppid, b"", parent, 0, 0)
+            self._fill(parent, w.ppid, w.ppid, w.parent_comm, parent, 0, 0)
         return at
 
     def _place(self, pid: int) -> int:
@@ -69,6 +69,8 @@ class TaskImages:
             self._next += 1
             for old in [p for p, a in self.addresses.items() if a == found]:
                 del self.addresses[old]
+                at = found - self._region.base
+                self._region.view[at : at + self.size] = bytes(self.size)
             self.addresses[pid] = found
         return found
 

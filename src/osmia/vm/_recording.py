@@ -34,6 +34,7 @@ _HEAD = Struct("<II")
 LARGEST = 256 << 20
 _TEXT = 4096  # of what a system call's char * points to, for scripts that read more than the one that was recorded
 TASK_FIELDS = ("pid", "tgid", "comm", "ppid", "uid", "gid", "cgroup_id", "cpu", "start_time", "pid_namespace")
+_EVENT_FIELDS = (*TASK_FIELDS, "parent_comm")  # older recordings lack the last
 FINISHED = ("end",)
 
 
@@ -194,7 +195,7 @@ class EventRecorder:
                 if task is not None:
                     task.process = process
             point = hook.point
-            known = tuple(getattr(task, name) for name in TASK_FIELDS) if task is not None else None
+            known = tuple(getattr(task, name) for name in _EVENT_FIELDS) if task is not None else None
             seen = tuple(reads.seen) if reads is not None else ()
             frames = reads.walked if reads is not None else None
             key = point.provider, point.target, at or point.function or point.offset or point.address or point.name
@@ -287,7 +288,7 @@ def replay_event(loaded: LoadedVm, entry: Entry, *, exact: bool) -> None:
         _, index, provider, target, function, record, known, clock, address, at, seen, frames = entry
         task = None
         if known is not None:
-            values = dict(zip(TASK_FIELDS, known, strict=True))
+            values = dict(zip(_EVENT_FIELDS, known, strict=len(known) != len(TASK_FIELDS)))
             task = Task(values.pop("pid"), values.pop("tgid"), values.pop("comm"), **values)
             task.process = ReplayedProcess(seen, frames)
         hooks = [loaded.attached[index]] if exact else loaded.hooks_at((provider, target, function))

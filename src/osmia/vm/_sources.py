@@ -88,7 +88,8 @@ class Task:
     """
 
     __slots__ = (
-        "cgroup_id", "comm", "cpu", "gid", "pid", "pid_namespace", "ppid", "process", "start_time", "tgid", "uid",
+        "cgroup_id", "comm", "cpu", "gid", "parent_comm", "pid", "pid_namespace", "ppid", "process", "start_time",
+        "tgid", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,7 @@ class Task:
         cpu: int | None = None,
         start_time: int | None = None,
         pid_namespace: tuple[int, int] | None = None,
+        parent_comm: bytes | None = None,
         process: Process | None = None,
     ) -> None:
         self.pid = pid
@@ -116,6 +118,7 @@ class Task:
         self.cpu = cpu
         self.start_time = start_time
         self.pid_namespace = pid_namespace
+        self.parent_comm = parent_comm
         self.process = process
 
 

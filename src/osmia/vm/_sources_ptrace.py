@@ -10,7 +10,8 @@ that thread: ask for its end with `os.waitid(..., WEXITED | WNOWAIT)`, or a pidf
 A command that the session started is given a seccomp filter before it executes anything, so that only wanted calls
 stop. A filter without a tracer fails calls with ENOSYS: such a command, and what it left behind, stays traced to its
 end, with nothing more than being passed on once the session is over, and ends with this process (PTRACE_O_EXITKILL).
-A process that was there before (`-p`) is let go when the session ends, and goes on if we are killed.
+Where no system call is wanted, the filter stops none, and what is left behind is let go. A process that was there
+before (`-p`) is let go when the session ends, and goes on if we are killed, up to the first breakpoint of a uprobe.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from ._sources_ptrace_loop import Loop
 
 _START_LIMIT_S = 10.0
-_NAMES_TASK = frozenset((16, 35, 158))  # get_current_comm, get_current_task, get_current_task_btf
+_TASKS = frozenset((35, 158))  # get_current_task, get_current_task_btf
+_NAMES_TASK = _TASKS | {16}  # get_current_comm
+_PLACES_TASK = frozenset((8,))  # get_smp_processor_id
 
 
 class PtraceSource:
@@ -42,6 +45,7 @@ class PtraceSource:
     """
 
     needs_process = True
+    cleans_up = True
 
     def __init__(
         self,
@@ -183,14 +187,12 @@ class PtraceSource:
         self._sampler.load()
 
     def _note_names(self, hooks: Hooks) -> None:
-        """Names of threads are read only if some program asks for them."""
+        """Names and CPUs of threads are read only if some program asks for them."""
         from ._sources_ptrace_task import Tracee
 
-        needed = False
-        for hook in hooks.attached:
-            code = getattr(getattr(hook, "program", None), "code", None)
-            needed = needed or code is None or not _NAMES_TASK.isdisjoint(code.helpers)
-        Tracee.named = needed
+        codes = [getattr(getattr(hook, "program", None), "code", None) for hook in hooks.attached]
+        for need, helpers in (("named", _NAMES_TASK), ("placed", _PLACES_TASK), ("descended", _TASKS)):
+            setattr(Tracee, need, any(code is None or not helpers.isdisjoint(code.helpers) for code in codes))
 
     def _filter(self, loop: Loop, pid: int) -> None:
         """Give the held child its filter: it is stopped, by `seize`, in the read that holds it."""
@@ -235,17 +237,20 @@ class PtraceSource:
         loop = self._loop
         if loop is None:
             return
+        loop.settle()
         loop.quiet = True
         loop.load()
         self._sampler.load()
+        if self._in_filter is not None and not self._in_filter:
+            loop.filtered = False  # it lets every call through, with or without us
         if not loop.filtered:
             loop.done = True
             return
         others = {t.tgid for t in loop.threads.values()} - {self._pid}
         if others:
             self._warn(
-                f"{len(others)} processes that the command started still run: they need us for their system calls, "
-                "and end with us"
+                f"{len(others)} {'process' if len(others) == 1 else 'processes'} that the command started still run: "
+                "they end with the trace (a process that is traced from its start cannot be let go; -p PID can)"
             )
 
     def _warn(self, text: str) -> None:

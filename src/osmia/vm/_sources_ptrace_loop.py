@@ -17,7 +17,7 @@ from ._breakpoints import Breakpoints
 from ._sources_ptrace_events import Events
 from ._sources_ptrace_inject import AT_CALL, CALL_INSTRUCTION, RESTARTED
 from ._sources_ptrace_native import native_loop
-from ._sources_ptrace_task import NUMBER, PC, RESULT, Process, Tracee, read_status
+from ._sources_ptrace_task import NUMBER, PC, RESULT, STALE, Process, Tracee, read_status
 from ._sources_ptrace_wanted import Wanted
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ NEVER = 1 << 63
 _TIDS = 1 << 31
 _SIZES = range(1, 1 << 20)  # what a successful PTRACE_GET_SYSCALL_INFO returns: bytes that the kernel had
 _ANY = 1 << 62  # whichever system call comes next
+_MOST = 100_000  # threads that may have stopped before the end
 _LOOKS = 64  # stops between two looks at the clock while there is no rest
 # After these a thread's user may be another one: setuid to setfsgid, by name.
 USER_CALLS = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid")
@@ -198,6 +199,23 @@ class Loop:
         while self.backlog and not self.done:
             self.stop(*self.backlog.pop(0))
 
+    def settle(self) -> None:
+        """Handle the stops that are there already: what happened before the end counts."""
+        seen: set[int] = set()
+        while len(seen) < _MOST:
+            if self.backlog:
+                tid, status = self.backlog.pop(0)
+            else:
+                tid = self.waiter.wait(-1, pt.WAIT_FLAGS | pt.WNOHANG)
+                status = self.waiter.status
+            if tid <= 0:
+                return
+            if tid in seen:  # it went on and came to the next
+                self.backlog.insert(0, (tid, status))
+                return
+            seen.add(tid)
+            self.stop(tid, status)
+
     def _nobody(self, alarm: pt.Alarm) -> None:
         """A signal came, or there is no thread to wait for: then sleep until somebody asks for something."""
         import time
@@ -221,7 +239,7 @@ class Loop:
         """A system call that the filter picked. `got` says that the information about it is there."""
         info, raw = self.info, pt.raw_ptrace
         words = info.words
-        thread.renamed = True
+        thread.stale = STALE
         if self.exact and (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             number = words[3]
             fires = self.wanted.enter.get(number, self._default_enter)
@@ -270,7 +288,7 @@ class Loop:
         """The start (where all calls stop) or the end of a system call. `got` is as above."""
         info, raw = self.info, pt.raw_ptrace
         words = info.words
-        thread.renamed = True
+        thread.stale = STALE
         if (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             what = words[0] & 0xFF
             if what == pt.EXIT:
@@ -303,7 +321,7 @@ class Loop:
         """Any other stop, or the end of a thread."""
         thread = self.threads.get(tid)
         if thread is not None:
-            thread.renamed = True
+            thread.stale = STALE
         if status & 0xFF != 0x7F:
             if status == 0xFFFF:
                 return  # continued: nobody asked for that

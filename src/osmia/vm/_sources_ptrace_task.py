@@ -21,6 +21,9 @@ RESULT = 0 if _ARM else 10
 ARGUMENTS = (0, 1, 2, 3, 4, 5) if _ARM else (14, 13, 12, 7, 9, 8)
 CGROUPS = "/sys/fs/cgroup"
 _USER_END = 1 << 47
+_PROCESSOR = 36  # field 39 of /proc/PID/stat, counted from what comes behind the name
+_NAME, _CPU, _PARENT = 1, 2, 4
+STALE = _NAME | _CPU | _PARENT  # what is read once a stop, when it is asked for
 
 
 class Process:
@@ -60,11 +63,14 @@ class Tracee(Task):
     """
 
     __slots__ = (
-        "_comm", "_comm_file", "_registers", "again", "asked", "at_entry", "born", "exiting", "fresh", "held", "owner",
-        "pc", "renamed", "resume", "returns", "sample", "stepping", "wanted",
+        "_comm", "_comm_file", "_cpu", "_parent_comm", "_registers", "_stat_file", "again", "asked", "at_entry", "born",
+        "exiting", "fresh", "held", "owner", "pc", "resume", "returns", "sample", "stale", "stepping", "wanted",
     )  # fmt: skip
 
-    named = True  # for all threads; see `comm`
+    # What programs ask for, for all threads: the rest is not looked up.
+    named = True
+    placed = True
+    descended = True
 
     def __init__(self, pid: int, owner: Process, registers: Registers) -> None:
         self.owner = owner
@@ -85,8 +91,10 @@ class Tracee(Task):
         self.returns: list[Return] = []  # of calls that it is in, outermost first
         self._registers = registers
         self._comm = b""
-        self.renamed = True  # the name may be another one than at the last stop
-        self._comm_file = -1
+        self._cpu = 0
+        self._parent_comm = b""
+        self.stale = STALE  # may be others than at the last stop
+        self._comm_file = self._stat_file = -1
         owner.threads += 1
         self.refresh()
 
@@ -103,8 +111,8 @@ class Tracee(Task):
         """The name, None where no program asks for it: reading it costs a system call, so it is read once a stop."""
         if not self.named:
             return None
-        if self.renamed:
-            self.renamed = False
+        if self.stale & _NAME:
+            self.stale &= ~_NAME
             return self.name
         return self._comm
 
@@ -124,6 +132,41 @@ class Tracee(Task):
         return self._comm
 
     @property
+    def cpu(self) -> int | None:
+        """The CPU that it ran on last; 0 where no program asks for it."""
+        if self.placed and self.stale & _CPU:
+            self.stale &= ~_CPU
+            try:
+                if self._stat_file < 0:
+                    self._stat_file = os.open(f"/proc/{self.tgid}/task/{self.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+                self._cpu = int(os.pread(self._stat_file, 1024, 0).rpartition(b")")[2].split()[_PROCESSOR])
+            except (OSError, IndexError):
+                return self._cpu  # it is gone
+        return self._cpu
+
+    @cpu.setter
+    def cpu(self, value: int | None) -> None:
+        self._cpu = value or 0
+
+    @property
+    def parent_comm(self) -> bytes | None:
+        """The parent's name; None where no program asks for it."""
+        if not self.descended:
+            return None
+        if self.stale & _PARENT:
+            self.stale &= ~_PARENT
+            try:
+                with open(f"/proc/{self.owner.ppid}/comm", "rb", buffering=0) as file:
+                    self._parent_comm = file.read(32)[:-1]
+            except OSError:
+                return self._parent_comm
+        return self._parent_comm
+
+    @parent_comm.setter
+    def parent_comm(self, value: bytes | None) -> None:
+        self._parent_comm = value or b""
+
+    @property
     def cgroup_id(self) -> int | None:
         if self.owner.cgroup is None:
             self.owner.cgroup = cgroup_of(self.owner.pid)
@@ -135,9 +178,10 @@ class Tracee(Task):
 
     def close(self) -> None:
         """Forget it: it has ended, or goes on untraced."""
-        if self._comm_file >= 0:
-            os.close(self._comm_file)
-            self._comm_file = -1
+        for fd in (self._comm_file, self._stat_file):
+            if fd >= 0:
+                os.close(fd)
+        self._comm_file = self._stat_file = -1
         self.owner.threads -= 1
         if self.owner.threads == 0:
             self.owner.forget()

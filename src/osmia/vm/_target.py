@@ -62,6 +62,7 @@ class LoadedVm:
         self._home = Task(
             world.pid, world.tgid, world.comm, ppid=world.ppid, uid=world.uid, gid=world.gid,
             cgroup_id=world.cgroup_id, cpu=world.cpu, start_time=world.start_time, pid_namespace=world.pid_namespace,
+            parent_comm=world.parent_comm,
         )  # fmt: skip
         self._home_process = machine.process
         self._at_home = True
@@ -120,6 +121,8 @@ class LoadedVm:
             world.start_time = task.start_time
         if task.pid_namespace is not None:
             world.pid_namespace = task.pid_namespace
+        if task.parent_comm is not None:
+            world.parent_comm = task.parent_comm
         self.machine.process = task.process
 
     def _context(self, size: int) -> Region:
@@ -382,12 +385,20 @@ class VmTarget:
         self.oversight = Oversight(policy, quota, audit)
 
     @classmethod
-    def live(cls, **options: Any) -> Self:
-        """A target whose events are those of a command or a process, through ptrace, and timers."""
+    def live(cls, *, warn: Callable[[str], None] | None = None, **options: Any) -> Self:
+        """A target whose events are those of a command or a process, through ptrace, and timers.
+
+        `warn` takes texts that a person should read.
+        """
         from ._sources_ptrace import PtraceSource
         from ._sources_timer import TimerSource
 
-        return cls(sources=[PtraceSource(), TimerSource()], **options)
+        return cls(sources=[PtraceSource(warn=warn), TimerSource()], **options)
+
+    @property
+    def cleans_up(self) -> bool:
+        """Whether what it attaches stays behind when this process is killed: breakpoints in others."""
+        return any(getattr(source, "cleans_up", False) for source in self.sources or ())
 
     def load(
         self,

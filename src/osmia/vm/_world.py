@@ -14,7 +14,7 @@ class World:
     """The world as helpers report it. Attributes may be set at any time; None for a clock means the host's.
 
     `clock` is CLOCK_MONOTONIC in nanoseconds once it is set; the other clocks keep their distance from it.
-    `comm` holds up to 15 bytes. `start_time` and `parent` are of the current task.
+    `comm` holds up to 15 bytes. `start_time` and `parent_comm` are of the current task.
     """
 
     def __init__(self, *, cpus: int = 0) -> None:
@@ -32,6 +32,7 @@ class World:
         self.ancestors: tuple[int, ...] = ()  # cgroup ids from the root down
         self.task = 0  # address of the current task_struct, if anybody made one
         self.start_time = 0
+        self.parent_comm = b""  # as far as it is known
         self.pid_namespace = (0, 0)  # device, inode
         self.cpu = 0
         self.cpus = cpus or os.cpu_count() or 1
