@@ -117,7 +117,7 @@ SCRIPTS |= {
     "naps": (
         "tracepoint:syscalls:sys_enter_clock_nanosleep /pid == cpid/ { @[args.which_clock, args.flags] = count(); "
         "@t = nsecs; } "
-        "tracepoint:syscalls:sys_exit_clock_nanosleep /pid == cpid/ { @long[nsecs - @t > 4000000] = count(); @t = 0; }",
+        "tracepoint:syscalls:sys_exit_clock_nanosleep /pid == cpid/ { @later[nsecs > @t] = count(); @t = 0; }",
         ("naps", 7, 5), (),
     ),
     "signals": (
