@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,14 +172,19 @@ def test_well_formed_nonsense(recorded: tuple[Path, str], tmp_path: Path) -> Non
     path, _ = recorded
     good = read_recording(path)
     chance = random.Random(5)
+
+    def damaged(entry: tuple[Any, ...]) -> tuple[Any, ...]:
+        place = chance.randrange(len(entry))
+        new = chance.choice([None, -1, 1 << 70, b"", "x", (), (1, 2), 0, entry[place]])
+        if type(entry[place]) is tuple and entry[place] and chance.random() < 0.7:
+            new = damaged(entry[place])
+        return (*entry[:place], new, *entry[place + 1 :])
+
     for round in range(60):
         changed = [*good]
         for _ in range(chance.randrange(1, 4)):
             at = chance.randrange(len(changed))
-            entry = list(changed[at])
-            place = chance.randrange(len(entry))
-            entry[place] = chance.choice([None, -1, 1 << 70, b"", "x", (), (1, 2), 0, entry[place]])
-            changed[at] = tuple(entry) if round % 3 else ()
+            changed[at] = damaged(changed[at]) if round % 3 and changed[at] else ()
             if round % 5 == 0:
                 del changed[at]
         bad = tmp_path / "bad.osm"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MADE = {"Time": ev.Time, "Cat": ev.Cat, "System": ev.System, "Message": ev.Message}
 _OWN = ("begin", "end", "self", "test", "bench")  # no events of a source
+MOST_CPUS = 8192  # NR_CPUS of distributions
 _MOST = 8  # probes that a message names
 _FIELDS = {
     "head": (str, str, object, tuple, tuple), "pid": (int,), "run": (str, int), "batch": (str, int, bytes, tuple),
@@ -274,16 +275,21 @@ def _listed(names: list[str]) -> str:
 def _load_vm(tape: Replay, obj: Object) -> Any:
     from random import Random
 
-    from ..vm import VmTarget, World
+    from ..vm import VmTarget, World, task_fields
 
     try:
-        cpus, seed, boot_offset, tai_offset, home = tape.world
+        *numbers, home = tape.world
+        if any(type(number) is not int for number in numbers):
+            raise TypeError
+        cpus, seed, boot_offset, tai_offset = numbers
+        if not 0 < cpus <= MOST_CPUS:
+            raise ValueError
         world = World(cpus=cpus)
         world.clock, world.boot_offset, world.tai_offset = 0, boot_offset, tai_offset
-        (
-            world.pid, world.tgid, world.comm, world.ppid, world.uid, world.gid, world.cgroup_id, world.cpu,
-            world.start_time, world.pid_namespace,
-        ) = home  # fmt: skip
+        for name, value in task_fields(home).items():
+            if value is None and name != "pid_namespace":
+                raise TypeError
+            setattr(world, name, value)
         chance = Random(seed)
     except (TypeError, ValueError) as error:
         raise FormatError(f"read recording {tape.path}: its head is damaged", hint="record it again") from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._packets import Tally, packet_program, run_packets
     from ._pcap import Capture, Packet, read_capture, write_capture
     from ._program import PACKET_KINDS, PacketResult, VmProgram
-    from ._recording import TASK_FIELDS, EventRecorder, RecordingWriter, read_recording, replay_event
+    from ._recording import TASK_FIELDS, EventRecorder, RecordingWriter, read_recording, replay_event, task_fields
     from ._sources import Task
     from ._target import LoadedVm, VmTarget, keys_of
     from ._world import World
@@ -43,6 +43,7 @@ _LAZY = {
     "read_recording": "_recording",
     "replay_event": "_recording",
     "run_packets": "_packets",
+    "task_fields": "_recording",
     "write_capture": "_pcap",
 }
 
@@ -69,6 +70,7 @@ __all__ = [
     "read_recording",
     "replay_event",
     "run_packets",
+    "task_fields",
     "write_capture",
 ]
 

@@ -20,7 +20,7 @@ from ._sources import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Self
 
     from ._attach import VmHook
@@ -34,7 +34,7 @@ _HEAD = Struct("<II")
 LARGEST = 256 << 20
 _TEXT = 4096  # of what a system call's char * points to, for scripts that read more than the one that was recorded
 TASK_FIELDS = ("pid", "tgid", "comm", "ppid", "uid", "gid", "cgroup_id", "cpu", "start_time", "pid_namespace")
-_EVENT_FIELDS = (*TASK_FIELDS, "parent_comm")  # older recordings lack the last
+_EVENT_FIELDS = (*TASK_FIELDS, "parent_comm")
 FINISHED = ("end",)
 
 
@@ -282,18 +282,38 @@ def _read_texts(hook: VmHook, record: bytes, process: RecordedProcess) -> None:
                 continue  # noted as unreadable
 
 
+def task_fields(values: Sequence[object]) -> dict[str, Any]:
+    """What a recording says of a task, by name; TypeError or ValueError where it cannot be that.
+
+    None stands for what was not known.
+    """
+    fields = dict(zip(_EVENT_FIELDS, values, strict=len(values) != len(TASK_FIELDS)))  # older ones lack the last
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if name == "pid_namespace":
+            if type(value) is not tuple or [type(number) for number in value] != [int, int]:
+                raise TypeError
+        elif type(value) is not (bytes if name in ("comm", "parent_comm") else int):
+            raise TypeError
+    return fields
+
+
 def replay_event(loaded: LoadedVm, entry: Entry, *, exact: bool) -> None:
     """Fire a recorded event: at the hook that it was recorded at (`exact`), or at all that are attached there now."""
     try:
         _, index, provider, target, function, record, known, clock, address, at, seen, frames = entry
         task = None
         if known is not None:
-            values = dict(zip(_EVENT_FIELDS, known, strict=len(known) != len(TASK_FIELDS)))
+            values = task_fields(known)
             task = Task(values.pop("pid"), values.pop("tgid"), values.pop("comm"), **values)
             task.process = ReplayedProcess(seen, frames)
-        hooks = [loaded.attached[index]] if exact else loaded.hooks_at((provider, target, function))
-        if not isinstance(record, bytes) or not isinstance(clock, int):
+        numbers = [clock, address, *(n for where, size, _ in seen for n in (where, size)), *(frames or ())]
+        if any(type(number) is not int for number in numbers) or not isinstance(at, str | int):
             raise TypeError
+        if not isinstance(record, bytes) or any(type(data) not in (bytes, type(None)) for _, _, data in seen):
+            raise TypeError
+        hooks = [loaded.attached[index]] if exact else loaded.hooks_at((provider, target, function))
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise FormatError("replay recording: an event does not fit", hint="record it again") from error
     with loaded.lock:
