@@ -122,6 +122,60 @@ class _Text:
         return text
 
 
+class _Module:
+    """A module read from textual IR, with the target machine that its code is for. A context manager."""
+
+    def __init__(self, lib: Any, ir: str) -> None:
+        self._lib = lib
+        self._context = lib.LLVMPY_ContextCreate()
+        self.machine: Any = None
+        text = _Text(lib)
+        self.module = lib.LLVMPY_ParseAssembly(self._context, ir.encode(), ctypes.byref(text.pointer))
+        message = text.take()
+        if not self.module or message:
+            self.close()
+            raise CodegenError(f"parse IR: {message.strip() or 'unknown reason'}")
+
+    def verify(self) -> None:
+        """CodegenError for IR that says what LLVM does not allow."""
+        text = _Text(self._lib)
+        if self._lib.LLVMPY_VerifyModule(self.module, ctypes.byref(text.pointer)):
+            raise CodegenError(f"verify IR: {text.take().strip()}")
+        text.take()
+
+    def aim(self, triple: bytes, cpu: bytes, features: bytes, level: int, name: str) -> Any:
+        """The machine for a target, which an error calls `name`."""
+        lib, text = self._lib, _Text(self._lib)
+        target = lib.LLVMPY_GetTargetFromTriple(triple, ctypes.byref(text.pointer))
+        if not target:
+            raise NotSupported(f"use LLVM: {text.take()}", feature=name)
+        self.machine = lib.LLVMPY_CreateTargetMachine(
+            target, triple, cpu, features, level, b"static", b"small", 0, 0, b""
+        )
+        return self.machine
+
+    def text(self) -> bytes:
+        """The IR as it is now."""
+        text = _Text(self._lib)
+        self._lib.LLVMPY_PrintModuleToString(self.module, ctypes.byref(text.pointer))
+        return text.take().encode()
+
+    def close(self) -> None:
+        if self.machine:
+            self._lib.LLVMPY_DisposeTargetMachine(self.machine)
+        if self.module:
+            self._lib.LLVMPY_DisposeModule(self.module)
+        if self._context:
+            self._lib.LLVMPY_ContextDispose(self._context)
+        self.machine = self.module = self._context = None
+
+    def __enter__(self) -> _Module:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def emit(ir: str, *, cpu: str = "v3", optimize: str = "short", assembly: bool = False, print_ir: bool = False) -> bytes:
     """Compile textual IR for BPF: an ELF object (or assembly, or the optimised IR as text), in bytes.
 
@@ -129,29 +183,11 @@ def emit(ir: str, *, cpu: str = "v3", optimize: str = "short", assembly: bool = 
     What the back end itself cannot do ends the process: see `_check`, and `_driver.compile_guarded`.
     """
     lib = _library()
-    context = lib.LLVMPY_ContextCreate()
-    module = machine = None
-    try:
-        text = _Text(lib)
-        module = lib.LLVMPY_ParseAssembly(context, ir.encode(), ctypes.byref(text.pointer))
-        message = text.take()
-        if not module or message:
-            raise CodegenError(f"parse IR: {message.strip() or 'unknown reason'}")
-        if lib.LLVMPY_VerifyModule(module, ctypes.byref(text.pointer)):
-            raise CodegenError(f"verify IR: {text.take().strip()}")
-        text.take()
-        machine = _machine(lib, cpu)
-        _run_passes(lib, module, machine, optimize)
-        if print_ir:
-            lib.LLVMPY_PrintModuleToString(module, ctypes.byref(text.pointer))
-            return text.take().encode()
-        return _object(lib, machine, module, assembly)
-    finally:
-        if machine:
-            lib.LLVMPY_DisposeTargetMachine(machine)
-        if module:
-            lib.LLVMPY_DisposeModule(module)
-        lib.LLVMPY_ContextDispose(context)
+    with _Module(lib, ir) as made:
+        made.verify()
+        machine = made.aim(TRIPLE, cpu.encode(), b"", 2, "LLVM's BPF target")
+        _run_passes(lib, made.module, machine, optimize)
+        return made.text() if print_ir else _object(lib, machine, made.module, assembly)
 
 
 _host: tuple[str, str, str] | None = None
@@ -177,30 +213,11 @@ def emit_native(ir: str, *, level: int = 2, vectorize: bool = True, what: str = 
     """
     lib = _library()
     triple, cpu, features = (part.encode() for part in host())
-    context = lib.LLVMPY_ContextCreate()
-    module = machine = None
-    try:
-        text = _Text(lib)
-        module = lib.LLVMPY_ParseAssembly(context, ir.encode(), ctypes.byref(text.pointer))
-        message = text.take()
-        if not module or message:
-            raise CodegenError(f"parse IR: {message.strip() or 'unknown reason'}")
-        target = lib.LLVMPY_GetTargetFromTriple(triple, ctypes.byref(text.pointer))
-        if not target:
-            raise NotSupported(f"use LLVM: {text.take()}", feature=f"LLVM for {triple.decode()}")
-        machine = lib.LLVMPY_CreateTargetMachine(target, triple, cpu, features, level, b"static", b"small", 0, 0, b"")
+    with _Module(lib, ir) as made:
+        machine = made.aim(triple, cpu, features, level, f"LLVM for {triple.decode()}")
         if level:
-            _optimize(lib, module, machine, level, vectorize)
-        if what == "ir":
-            lib.LLVMPY_PrintModuleToString(module, ctypes.byref(text.pointer))
-            return text.take().encode()
-        return _object(lib, machine, module, what == "assembly")
-    finally:
-        if machine:
-            lib.LLVMPY_DisposeTargetMachine(machine)
-        if module:
-            lib.LLVMPY_DisposeModule(module)
-        lib.LLVMPY_ContextDispose(context)
+            _optimize(lib, made.module, machine, level, vectorize)
+        return made.text() if what == "ir" else _object(lib, machine, made.module, what == "assembly")
 
 
 def _optimize(lib: Any, module: Any, machine: Any, level: int, vectorize: bool) -> None:
@@ -215,14 +232,6 @@ def _optimize(lib: Any, module: Any, machine: Any, level: int, vectorize: bool) 
     lib.LLVMPY_DisposeNewModulePassManger(passes)
     lib.LLVMPY_DisposePassBuilder(builder)
     lib.LLVMPY_DisposePipelineTuningOptions(options)
-
-
-def _machine(lib: Any, cpu: str) -> Any:
-    text = _Text(lib)
-    target = lib.LLVMPY_GetTargetFromTriple(TRIPLE, ctypes.byref(text.pointer))
-    if not target:
-        raise NotSupported(f"use LLVM: {text.take()}", feature="LLVM's BPF target")
-    return lib.LLVMPY_CreateTargetMachine(target, TRIPLE, cpu.encode(), b"", 2, b"static", b"small", 0, 0, b"")
 
 
 def _run_passes(lib: Any, module: Any, machine: Any, optimize: str) -> None:
