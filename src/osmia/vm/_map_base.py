@@ -169,6 +169,13 @@ class VmMap:
     def _take(self, key: bytes) -> bytes | int:
         return -ENOTSUPP
 
+    def _take_row(self, key: bytes) -> bytes | int:
+        """`_take` of maps whose elements can be looked up and deleted."""
+        row = self._row(key)
+        if isinstance(row, bytes):
+            self.delete_key(key)
+        return row
+
     def sys_lookup(self, key: bytes, flags: int = 0) -> bytes | int:
         """BPF_MAP_LOOKUP_ELEM: the value (one padded copy per CPU of a per-CPU map), or minus an errno."""
         if flags & ~F_LOCK:

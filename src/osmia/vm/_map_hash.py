@@ -326,11 +326,7 @@ class HashMap(VmMap):
             return -EINVAL
         return self._update(key, row, flags, -1)
 
-    def _take(self, key: bytes) -> bytes | int:
-        row = self._row(key)
-        if isinstance(row, bytes):
-            self.delete_key(key)
-        return row
+    _take = VmMap._take_row
 
     def _next(self, key: bytes | None) -> bytes | int:
         """In order of entry numbers; from the start after a key that is not there, as the kernel."""

@@ -119,7 +119,8 @@ class MapOfMaps(VmMap):
         return result
 
     def _place(self, key: bytes, flags: int) -> int:
-        raise NotImplementedError
+        """Whether a map can go to `key`: 0 or minus an errno."""
+        return -ENOTSUPP
 
     def lookup_address(self, key: bytes, cpu: int = 0) -> int:
         inner = self.elements.get(key)

@@ -66,11 +66,7 @@ class StackTraceMap(VmMap):
             parts = [ip.to_bytes(8, "little") for ip in found[1]]
         return b"".join(parts).ljust(self.value_size, b"\0")
 
-    def _take(self, key: bytes) -> bytes | int:
-        row = self._row(key)
-        if isinstance(row, bytes):
-            self.delete_key(key)
-        return row
+    _take = VmMap._take_row
 
     def _next(self, key: bytes | None) -> bytes | int:
         start = 0
