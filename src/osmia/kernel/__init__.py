@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._lazy import lazy
+from ..objects import Batch
 from ._close import close_links
 from ._link import Link
 from ._map import Map
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ._kconfig import lacking_options
     from ._perf_buffer import PerfReader
     from ._report import Check, Report, report
-    from ._ring import Batch, RingReader
+    from ._ring import RingReader
 
 # Imported on first use: not every trace needs them.
 _LAZY = {
@@ -37,7 +38,6 @@ _LAZY = {
     "Check": "_report",
     "Report": "_report",
     "report": "_report",
-    "Batch": "_ring",
     "PerfReader": "_perf_buffer",
     "RingReader": "_ring",
 }

@@ -9,7 +9,8 @@ from struct import unpack_from
 
 from .. import syscalls
 from ..errors import KernelError
-from ._ring import Batch, memory_fence, same_headers
+from ..objects import Batch
+from ._ring import memory_fence, same_headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

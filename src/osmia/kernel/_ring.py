@@ -14,10 +14,11 @@ from select import EPOLLIN, epoll
 
 from .. import syscalls
 from ..errors import MapError
+from ..objects import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
 
     from ._map import Map
@@ -45,35 +46,6 @@ def memory_fence() -> Callable[[], None] | None:
         lock.acquire()
 
     return fence
-
-
-class Batch:
-    """Records copied out of a ring at once.
-
-    `data` holds them with their headers. `runs` holds (start, count, size, stride): record i of a run is
-    `data[start + i * stride:][:size]`. Records of one size that follow each other are one run, so that
-    `struct.Struct.iter_unpack` or numpy can take a whole run.
-    """
-
-    __slots__ = ("count", "data", "runs")
-
-    def __init__(self, data: bytes, runs: list[tuple[int, int, int, int]], count: int) -> None:
-        self.data = data
-        self.runs = runs
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[bytes]:
-        data = self.data
-        for start, count, size, stride in self.runs:
-            for at in range(start, start + count * stride, stride):
-                yield data[at : at + size]
-
-    def offsets(self) -> list[int]:
-        """Where each record starts in `data`."""
-        return [at for start, count, _, stride in self.runs for at in range(start, start + count * stride, stride)]
 
 
 EMPTY = Batch(b"", [], 0)

@@ -19,7 +19,7 @@ from ._spec import (
     ProgramSpec,
     Relocation,
 )
-from ._values import AGGREGATIONS, FLOAT_FORMATS, EventFormat, Field, MapFormat, ValueType
+from ._values import AGGREGATIONS, FLOAT_FORMATS, Batch, EventFormat, Field, MapFormat, ValueType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ __all__ = [
     "FLOAT_FORMATS",
     "POISON",
     "AttachPoint",
+    "Batch",
     "Cache",
     "CoreRelocation",
     "EventFormat",

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from .._data import Data
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 KINDS = (
     # scalars: `size` 1, 2, 4 or 8 bytes, little endian as the host, `signed` says how to read them
     "none", "bool", "int", "pointer", "enum",
@@ -130,3 +134,32 @@ class EventFormat(Data):
     end_col: int = 0
     source: str = ""
     probe: int = -1
+
+
+class Batch:
+    """Records copied out of a ring at once.
+
+    `data` holds them with their headers. `runs` holds (start, count, size, stride): record i of a run is
+    `data[start + i * stride:][:size]`. Records of one size that follow each other are one run, so that
+    `struct.Struct.iter_unpack` or numpy can take a whole run.
+    """
+
+    __slots__ = ("count", "data", "runs")
+
+    def __init__(self, data: bytes, runs: list[tuple[int, int, int, int]], count: int) -> None:
+        self.data = data
+        self.runs = runs
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[bytes]:
+        data = self.data
+        for start, count, size, stride in self.runs:
+            for at in range(start, start + count * stride, stride):
+                yield data[at : at + size]
+
+    def offsets(self) -> list[int]:
+        """Where each record starts in `data`."""
+        return [at for start, count, _, stride in self.runs for at in range(start, start + count * stride, stride)]

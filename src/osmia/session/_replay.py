@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import AttachError, FormatError, UsageError
+from ..objects import Batch
 from . import _clock
 from . import _events as ev
 from ._tape import NAMED, stack_key
@@ -364,13 +365,6 @@ class ReplayedProgram:
         raise UsageError("replay session: test: and bench: probes are not recorded")
 
 
-class ReplayedBatch:
-    def __init__(self, data: bytes, runs: list[tuple[int, int, int, int]], count: int) -> None:
-        self.data = data
-        self.runs = runs
-        self.count = count
-
-
 class ReplayedReader:
     def __init__(self, tape: Replay, name: str, reader: Any) -> None:
         self._tape = tape
@@ -385,11 +379,11 @@ class ReplayedReader:
     def drain(self) -> Any:
         tape = self._tape
         if tape.next_other()[:2] != ("batch", self._name):
-            return ReplayedBatch(b"", [], 0)
+            return Batch(b"", [], 0)
         _, _, count, data, runs = tape.take("batch", self._name)
         if self._reader is None:
             _check_runs(data, runs, count, tape.path)
-            return ReplayedBatch(data, list(runs), count)
+            return Batch(data, list(runs), count)
         batch = self._reader.drain()
         if batch.count != count:
             raise FormatError(

@@ -95,15 +95,14 @@ class Session:
     ) -> None:
         self.object = obj
         self.target = target if tape is None else tape.wrap(target)
-        self._cleans_up = bool(getattr(target, "cleans_up", False))
-        self._tape = tape
+        self._cleans_up, self._tape = bool(getattr(target, "cleans_up", False)), tape
         self.emit = sink
         self.pid = pid
         self.cmd = tuple(cmd)
         self.duration = duration
         self.unsafe = unsafe
         self.warnings = warnings
-        self.status, self.ended = 0, False
+        self.status, self.ended, self._detached = 0, False, False
         self.maps: dict[str, MapView] = Maps()
         self._settings = dict(obj.settings)
         trailer, longest = str(self._settings.get("str_trunc_trailer", "..")), self.setting("max_strlen", 1024)
@@ -122,7 +121,6 @@ class Session:
         self._lost: dict[str, int] = {}  # when it was closed
         self._links: list[Link] = []
         self._points: list[AttachPoint] = []  # one for each link
-        self._detached = False
         self._handlers: dict[int, Handler] = {}
         self._row_handlers: dict[int, RowsHandler | None] = {}
         self._losses: Losses | None = None

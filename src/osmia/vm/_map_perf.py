@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from ..objects import Batch
 from ._map_base import E2BIG, EINVAL, ENOENT, ENOSPC, EOPNOTSUPP
 from ._map_refs import FdArrayMap
-from ._map_ring import EMPTY, Batch
+from ._map_ring import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 
+from ..objects import Batch
 from ._map_base import EAGAIN, EINVAL, ENOTSUPP, VmMap
 
 TYPE_CHECKING = False
@@ -31,25 +32,6 @@ AVAILABLE, RING_SIZE, CONSUMER, PRODUCER = range(4)
 # struct bpf_ringbuf has its own pages before the consumer's (RINGBUF_NR_META_PAGES, kernel/bpf/ringbuf.c)
 _META_PAGES = 3
 _DATA = 2 * PAGE
-
-
-class Batch:
-    """Records copied out of a ring: `runs` holds (start, count, size, stride) of records in `data`."""
-
-    __slots__ = ("count", "data", "runs")
-
-    def __init__(self, data: bytes, runs: list[tuple[int, int, int, int]], count: int) -> None:
-        self.data = data
-        self.runs = runs
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self):  # type: ignore[no-untyped-def]  # Iterator[bytes]; no import on the way to the first run
-        for start, count, size, stride in self.runs:
-            for at in range(start, start + count * stride, stride):
-                yield self.data[at : at + size]
 
 
 EMPTY = Batch(b"", [], 0)
