@@ -6,15 +6,17 @@ import re
 
 from .._data import Data
 from ..errors import IsaError
-from ..isa import PROG_TYPES, Instruction, format_instruction, helper_name, op, prog_type_name
+from ..isa import Instruction, format_instruction, helper_name, op
 from ._reasons import reason
-from ._state import CTX, MAP_VALUE, PACKET, PACKET_END, PACKET_META, SCALAR, STACK
+from ._remedies import Case, helper_of, words_for
+from ._state import CTX, MAP_VALUE, NOT_INIT, PACKET, PACKET_END, PACKET_META, SCALAR, STACK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..objects import LineInfo
+    from ._profile import Profile
     from ._state import Reg
     from ._types import Program
 
@@ -28,7 +30,6 @@ _KINDS = {
     PACKET_END: "the packet's end",
     STACK: "a pointer to the stack",
 }
-_WAY_OUT = {"xdp": "return XDP_PASS;", "sched_cls": "return TC_ACT_OK;"}
 _REGISTER = re.compile(r"\bR(\d+)\b")
 
 
@@ -136,6 +137,7 @@ class _Source:
 
 def explain(
     program: Program,
+    profile: Profile,
     message: str,
     insn: int,
     trace: Sequence[tuple[int, int]] = (),
@@ -148,10 +150,8 @@ def explain(
     text = message.strip().splitlines()[-1] if message.strip() else ""
     if text.startswith("combined stack size"):
         insn, trace = -1, ()
-    plain, remedy = (
-        _stale(source, text, registers) or _bounds(source, text, insn, registers) or _special(program, message)
-        or reason(text)
-    )  # fmt: skip
+    case = Case(program, profile, message, source.insn(insn), registers, [source.insn(reg.origin) for reg in registers])
+    plain, remedy = words_for(case) or reason(text)
     leaks = acquired if "leak" in text or "Unreleased" in text else ()
     steps = _steps(source, text, insn, trace, registers, leaks)
     return Explanation(message=text, reason=plain, remedy=remedy, place=source.place(insn), steps=steps)
@@ -166,6 +166,9 @@ def _steps(
     acquired: Sequence[int],
 ) -> tuple[Step, ...]:
     found = dict.fromkeys(acquired, "acquired here, and not given back on this path")
+    lock = _lock(source, text, trace)
+    if lock >= 0:
+        found[lock] = "locked here, and not unlocked on this path"
     for number in re.findall(r"back-edge from insn (\d+)", text):
         found[int(number)] = "the jump back from here closes the loop"
     wanted = [int(n) for n in _REGISTER.findall(text)]
@@ -188,6 +191,17 @@ def _steps(
     return tuple(step for _, step in steps)
 
 
+def _lock(source: _Source, text: str, trace: Sequence[tuple[int, int]]) -> int:
+    """Where the lock was taken that the refusal is about; -1 where it is about none."""
+    if "holding a lock" not in text and "bpf_spin_" not in text:
+        return -1
+    for slot, _ in reversed(trace):
+        proto = helper_of(source.insn(slot))
+        if proto is not None and proto.name == "spin_lock":
+            return slot
+    return -1
+
+
 def _order(trace: Sequence[tuple[int, int]], slot: int) -> int:
     """Where in the path the instruction ran last."""
     return max((at for at, (ran, _) in enumerate(trace) if ran == slot), default=-1)
@@ -201,7 +215,8 @@ def _is_test(insn: Instruction) -> bool:
 def _test_note(source: _Source, slot: int, taken: bool) -> str:
     text = source.text(slot)
     condition = text.removeprefix("if ").split(" goto")[0]
-    return f"{condition} {'holds' if taken else 'does not hold'} on this path"
+    # Compilers turn tests round: what the source has is often the opposite.
+    return f"in bytecode, {condition} is {'true' if taken else 'false'} here"
 
 
 def _origin_note(source: _Source, register: int, reg: Reg) -> str:
@@ -210,7 +225,8 @@ def _origin_note(source: _Source, register: int, reg: Reg) -> str:
     if insn is None:
         return f"{name} was set here"
     cls = insn.opcode & op.CLASS_MASK
-    if insn.opcode == op.JMP | op.CALL and register:
+    proto = helper_of(insn)
+    if register and proto is not None and (reg.kind == NOT_INIT or proto.changes_packet or proto.releases):
         return f"{name} lost its meaning here"
     if insn.opcode == op.JMP | op.CALL and insn.src == 0:
         helper = helper_name(insn.imm) or f"helper {insn.imm}"
@@ -225,121 +241,3 @@ def _origin_note(source: _Source, register: int, reg: Reg) -> str:
     if reg.kind == SCALAR:
         return f"{name} was set here: {source.text(reg.origin)}"
     return f"{name}, {_KINDS.get(reg.kind, 'a pointer')}, was set here: {source.text(reg.origin)}"
-
-
-def _stale(source: _Source, text: str, registers: Sequence[Reg]) -> tuple[str, str] | None:
-    """A number that was a pointer until a helper took that away."""
-    match = re.search(r"R(\d+) invalid mem access '(?:scalar|inv)'", text)
-    number = int(match[1]) if match else -1
-    if not 0 < number < len(registers):
-        return None
-    call = source.insn(registers[number].origin)
-    if call is None or call.opcode != op.JMP | op.CALL or call.src:
-        return None
-    from ._prototypes import any_proto
-
-    proto = any_proto(call.imm)
-    if proto is not None and proto.changes_packet:
-        return (
-            f"R{number} pointed into the packet until bpf_{proto.name}() may have moved it",
-            "read data and data_end from the context again behind the call, and compare them again",
-        )
-    if proto is not None and proto.releases:
-        return (
-            f"R{number} pointed to what bpf_{proto.name}() has given back",
-            "use the memory before it is submitted, discarded or released, never after",
-        )
-    return None
-
-
-def _bounds(source: _Source, text: str, insn: int, registers: Sequence[Reg]) -> tuple[str, str] | None:
-    """An access outside of a packet or a map value: how far it may reach, and how far it is allowed to."""
-    match = re.search(r"R(\d+) (offset is outside of the packet|max value is outside|unbounded memory access)", text)
-    access = source.insn(insn)
-    if match is None or access is None or access.opcode & op.CLASS_MASK not in (op.LDX, op.ST, op.STX):
-        return None
-    number = int(match[1])
-    if number >= len(registers):
-        return None
-    reg = registers[number]
-    size = op.SIZE_BYTES[access.opcode & op.SIZE_MASK]
-    last = reg.off + access.off + reg.var.umax + size
-    if match[2].startswith("offset"):
-        known = (
-            f"only {reg.size} of its bytes are known to be there" if reg.size > 0 else "its length is not known here"
-        )
-        way_out = _WAY_OUT.get(prog_type_name(source.program.type) or "", "return 0;")
-        if reg.var.mask:  # what was added to it is known as the program runs
-            need = access.off + size
-            return (
-                f"the packet is used at an offset that is not known before the program runs, and {known}",
-                "limit the offset, add it, and compare the sum with the end: "
-                f"`if (off > 1500) {way_out} p = data + off; if (p + {need} > data_end) {way_out}`",
-            )
-        return (
-            f"the packet is used up to byte {last - 1}, but {known}",
-            f"compare with the end first: `if (data + {last} > data_end) {way_out}`",
-        )
-    room = reg.map.value_size if reg.map is not None else reg.size
-    if last < 1 << 32 and match[2].startswith("max"):
-        return (
-            f"the access may reach up to byte {last - 1} of {room}",
-            f"the offset may be at most {room - size}: test the index against a smaller limit before it is used",
-        )
-    return (
-        f"the offset into {room} bytes has no upper limit on this path",
-        "limit the index first: `if (i >= N) return 0;`, or `i &= N - 1` where N is a power of two",
-    )
-
-
-def _special(program: Program, text: str) -> tuple[str, str] | None:
-    """Messages whose remedy depends on the program."""
-    match = re.search(r"invalid access to packet, off=(-?\d+) size=(\d+)", text)
-    if match:
-        off, size = int(match[1]), int(match[2])
-        return (
-            f"packet bytes {off} to {off + size - 1} are used where it is not known that the packet is that long",
-            _packet_check(program, off + size),
-        )
-    match = re.search(r"(?:program of this type cannot use helper|unknown func|invalid func) (bpf_\w+)#(\d+)", text)
-    if match:
-        return _helper_remedy(program, match[1], int(match[2]))
-    match = re.search(r"R(\d+) invalid mem access '(\w+?)_or_null'", text)
-    if match:
-        return (
-            f"R{match[1]} may be null here: nothing on this path compared it with null",
-            "test the pointer before its first use: `if (!value) return 0;`",
-        )
-    match = re.search(r"invalid access to map value, value_size=(\d+) off=(-?\d+) size=(\d+)", text)
-    if match:
-        value, off, size = (int(n) for n in match.groups())
-        return (
-            f"bytes {off} to {off + size - 1} of a map value of {value} bytes are used: out of bounds",
-            f"keep the offset at {value - size} or below: `if (i > {value - size}) return 0;` before the access",
-        )
-    return None
-
-
-def _packet_check(program: Program, least: int) -> str:
-    names = {number: name for name, number in PROG_TYPES.items()}
-    way_out = {"xdp": "return XDP_PASS;", "sched_cls": "return TC_ACT_OK;"}.get(
-        names.get(program.type, ""), "return 0;"
-    )
-    return f"compare with the end of the packet first: `if (data + {max(least, 1)} > data_end) {way_out}`"
-
-
-def _helper_remedy(program: Program, name: str, number: int) -> tuple[str, str]:
-    from ._profile import OLDEST, profile
-    from ._prototypes import why_not
-
-    if not why_not(number, program.type, program.attach_type):
-        since = why_not(number, program.type, program.attach_type, profile(OLDEST)).removeprefix("since ")
-        return (
-            f"this kernel does not let programs of this type call {name}()",
-            f"Linux {since} and later do; for older ones do without it",
-        )
-    own = prog_type_name(program.type) or str(program.type)
-    others = sorted(kind for kind, n in PROG_TYPES.items() if not why_not(number, n))
-    shown = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
-    remedy = f"program types that may: {shown}" if shown else "use another helper"
-    return f"programs of type {own} may not call {name}()", remedy

@@ -122,6 +122,16 @@ def check(
     return None if fits else f"cannot pass map_type {map_type} into func bpf_{name}#{helper}"
 
 
+def helpers_for(kind: str) -> tuple[str, ...]:
+    """Helpers for maps of a type that takes few."""
+    return tuple(sorted(_MAP_TAKES.get(kind, ())))
+
+
+def maps_for(helper: str) -> tuple[str, ...]:
+    """Types of maps for a helper that takes few."""
+    return tuple(sorted(_HELPER_TAKES.get(helper, ())))
+
+
 def _writes_sockets(name: str, prog: str, attach_type: int, profile: Profile | None) -> bool:
     version = profile.version if profile else (99, 0)
     if name == "map_delete_elem" and version < (6, 10):

@@ -60,7 +60,7 @@ def verify(
             _walk_all(env)
         depths = _subprog.check_stack(env)
     except Refused as e:
-        return _refusal(e, env, log, program)
+        return _refusal(e, env, log, program, chosen)
     finally:
         if env is not None:
             env.close()
@@ -182,7 +182,7 @@ def _walk_all(env: Env) -> None:
         _walk.walk(env, state)
 
 
-def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> Verdict:
+def _refusal(refused: Refused, env: Env | None, log: Log, program: Program, profile: Profile) -> Verdict:
     message = _in_its_words(refused.message, env, log)
     trace: tuple[tuple[int, int], ...] = ()
     registers: tuple[Reg, ...] = ()
@@ -195,6 +195,7 @@ def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> V
             registers = tuple(env.regs)
             held = [insn for _, insn, kind in env.state.refs if kind == "ref"]
         _closing(env, log)
+    explained = explain(program, profile, refused.message, refused.insn, trace, registers, held)
     return Verdict(
         False,
         refused.errno or EINVAL,
@@ -202,7 +203,7 @@ def _refusal(refused: Refused, env: Env | None, log: Log, program: Program) -> V
         log.text(),
         refused.insn,
         processed,
-        explanation=explain(program, refused.message, refused.insn, trace, registers, held).replace(message=message),
+        explanation=explained.replace(message=message),
         trace=trace,
         registers=registers,
     )

@@ -235,6 +235,20 @@ def test_sleeping_helpers_are_for_sleepable_programs() -> None:
     assert "can be sleepable" in verify(Program(insns=code, type=PROG_TYPES["xdp"], flags=1 << 4)).message
 
 
+def test_a_privilege_that_is_missing_is_what_is_told() -> None:
+    """Not the program type: it may call the helper."""
+    program = Program(assemble("call probe_read_kernel\nr0 = 0\nexit"), PROG_TYPES["socket_filter"])
+    verdict = verify(program, profile("6.12", privileged=False))
+    assert verdict.message == "program of this type cannot use helper bpf_probe_read_kernel#113"
+    assert verdict.explanation is not None
+    assert (
+        verdict.explanation.reason == "without CAP_BPF and CAP_PERFMON, programs may not call bpf_probe_read_kernel()"
+    )
+    older = verify(program, profile("5.4", privileged=False)).explanation
+    assert older is not None
+    assert older.remedy.startswith("Linux 5.5 and later do for loaders with CAP_BPF and CAP_PERFMON;")
+
+
 def test_the_unprivileged_load_socket_filters_and_cgroup_skb_only() -> None:
     from osmia.isa import PROG_TYPES, assemble
     from osmia.verifier import Program, profile, verify

@@ -33,3 +33,11 @@ static void (*bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 
 enum { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX };
 enum { HASH = 1, ARRAY = 2, RINGBUF = 27 };
+
+struct bpf_spin_lock { __u32 val; };
+static long (*bpf_tail_call)(void *ctx, void *programs, __u32 index) = (void *)12;
+static long (*bpf_get_current_comm)(void *to, __u32 size) = (void *)16;
+static long (*bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)93;
+static long (*bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)94;
+static long (*bpf_copy_from_user)(void *to, __u32 size, const void *from) = (void *)148;
+static long (*bpf_probe_read_user)(void *to, __u32 size, const void *from) = (void *)112;

@@ -1,0 +1,19 @@
+#include "bpf.h"
+
+struct stamp { struct bpf_spin_lock lock; __u64 packets, last; };
+struct { __uint(type, 2); __uint(max_entries, 1); __type(key, __u32); __type(value, struct stamp); } stamps SEC(".maps");
+
+SEC("xdp")
+int count(struct xdp_md *ctx)
+{
+	__u32 key = 0;
+	struct stamp *s = bpf_map_lookup_elem(&stamps, &key);
+	if (!s)
+		return 2;
+	bpf_spin_lock(&s->lock);
+	s->packets++;
+	s->last = bpf_ktime_get_ns();
+	bpf_spin_unlock(&s->lock);
+	return 2;
+}
+char _license[] SEC("license") = "GPL";
