@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +76,54 @@ def test_several_runs_add_up(osmia_vm: Make) -> None:
     assert both.lines()["script"][2].hits == 2
 
 
+def test_a_jump_that_went_both_ways_in_two_runs_is_not_partial(osmia_vm: Make) -> None:
+    both = Coverage()
+    loads = []
+    for flags in (1, 11):
+        vm = osmia_vm(SCRIPT)
+        vm.fire(OPENAT, {"flags": flags})
+        assert vm.coverage.lines()["script"][2].is_partial
+        loads.append(vm.coverage.lcov().count("BRDA:"))
+        both.merge(vm.coverage)
+    assert not both.lines()["script"][2].is_partial
+    assert both.lcov().count("BRDA:") == loads[0] == loads[1]
+    assert both.instruction_rate > osmia_vm(SCRIPT).coverage.instruction_rate
+
+
+def test_scripts_without_a_file_are_told_apart(osmia_vm: Make, tmp_path: Path) -> None:
+    first, second = "interval:s:1 { @ = 1; }", "interval:s:1 {\n  if (@) { @ = 2; }\n}"
+    both = Coverage()
+    for script in (first, second, first):
+        vm = osmia_vm(script)
+        vm.advance(1)
+        both.merge(vm.coverage)
+    names = list(both.lines())
+    assert len(names) == 2 and all(name.startswith("script-") for name in names)
+    assert sorted(both.texts().values()) == sorted([first, second])
+    both.write(str(tmp_path))
+    assert sorted(path.read_text() for path in (tmp_path / "scripts").iterdir()) == sorted([first, second])
+    page = (tmp_path / "index.html").read_text()
+    assert "if (@) { @ = 2; }" in page and "interval:s:1 { @ = 1; }" in page
+    genhtml = shutil.which("genhtml")
+    if genhtml:
+        done = subprocess.run(
+            [genhtml, "-q", "--branch-coverage", "--function-coverage", "-o", tmp_path / "out", tmp_path / "lcov.info"],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+def test_functions(osmia_vm: Make) -> None:
+    vm = osmia_vm(SCRIPT)
+    name = vm.object.programs[0].name
+    assert f"FNDA:0,{name}" in vm.coverage.lcov()
+    vm.fire(OPENAT)
+    vm.fire(OPENAT)
+    records = vm.coverage.lcov().splitlines()
+    assert f"FNDA:2,{name}" in records and "FNH:1" in records
+    assert next(r for r in records if r.startswith("FN:")).endswith(f",{name}")
+
+
 def test_native_code_counts_nothing(osmia_vm: Make) -> None:
     vm = osmia_vm(SCRIPT, engine="jit")
     with pytest.raises(UsageError, match="counts nothing"):
@@ -87,3 +137,16 @@ def test_other_kernels_are_asked(osmia_vm: Make) -> None:
     assert vm.verify() and vm.verify("6.1")
     old = vm.verify("4.14")
     assert (old.accepted, bool(old.message)) == (bool(old), not old)
+    assert repr(vm.verify("6.1")) == "<6.1: would load p0_interval>" == str(vm.verify("6.1"))
+
+
+def test_a_refusal_says_where_and_why(osmia_vm: Make) -> None:
+    vm = osmia_vm('interval:s:1 {\n printf("%d", nsecs);\n}')
+    old = vm.verify("5.4")
+    assert not old
+    assert old.message == (
+        "p0_interval: script:2: this kernel does not let programs of this type call bpf_ktime_get_boot_ns(): "
+        "invalid func bpf_ktime_get_boot_ns#125"
+    )
+    assert repr(old) == f"<5.4: would not load {old.message}>"
+    assert str(old).startswith("p0_interval: script:2: ERROR: this kernel") and "HINT: Linux 5.8" in str(old)

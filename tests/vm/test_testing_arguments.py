@@ -179,3 +179,24 @@ def test_a_coverage_folder_that_cannot_be_made(tmp_path: Path, folder: str) -> N
     assert done.returncode == 4
     assert f"ERROR: write BPF coverage to {folder}: " in done.stderr and "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
+def test_coverage_of_a_test_run(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "from osmia.testing import Vm\n"
+        "def test_it(osmia_vm):\n"
+        "    osmia_vm('interval:s:1 { @ = 1; }').advance(1)\n"
+        "    with Vm('interval:s:1 {\\n @x = 1;\\n @y = 2;\\n}') as vm:\n"
+        "        vm.advance(1)\n"
+        "    osmia_vm('interval:s:1 { @ = 1; }', engine='jit')\n"
+    )
+    done = _pytest(tmp_path, "--osmia-coverage", "out")
+    assert done.returncode == 0 and "BPF coverage: 100.0% of lines" in done.stdout, done.stdout
+    assert len(list((tmp_path / "out/scripts").iterdir())) == 2
+    assert (tmp_path / "out/lcov.info").read_text().count("SF:out/scripts/script-") == 2
+    (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
+    assert "BPF coverage: no program was counted: out" in _pytest(tmp_path, "--osmia-coverage", "out").stdout
+    (tmp_path / "conftest.py").write_text("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)")
+    done = _pytest(tmp_path, "--osmia-coverage", "out", "--numprocesses", "2")
+    assert done.returncode == 4 and "does not go with -n" in done.stderr

@@ -24,7 +24,7 @@ from ._values import AGGREGATIONS, FLOAT_FORMATS, Batch, EventFormat, Field, Map
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import POISON, apply_core, unresolved_at
-    from ._encode import Misfit, did_you_mean, encode_prefix, encode_value
+    from ._encode import Misfit, did_you_mean, encode_prefix, encode_value, packed_address
     from ._formats import derive_formats
     from ._read_elf import read_elf
     from ._select import select_programs
@@ -42,6 +42,7 @@ _LAZY = {
     "encode_value": "_encode",
     "encode_variable": "_variables",
     "find_variable": "_variables",
+    "packed_address": "_encode",
     "read_elf": "_read_elf",
     "select_programs": "_select",
     "set_variables": "_variables",
@@ -82,6 +83,7 @@ __all__ = [
     "find_variable",
     "link",
     "pack",
+    "packed_address",
     "read_elf",
     "select_programs",
     "set_variables",

@@ -52,4 +52,4 @@ def _is_elf(path: str) -> bool:
         with open(path, "rb") as file:
             return file.read(4) == b"\x7fELF"
     except OSError:
-        return False  # reading the script says what is wrong
+        return path.endswith(".o")  # reading it says what is wrong

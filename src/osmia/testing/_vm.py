@@ -9,7 +9,7 @@ from ..errors import NotSupported, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
     from typing import Any, Self
 
     from ..objects import Object
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..vm.types import Arguments, Helper
 
 SECOND = 1_000_000_000
+# Called with each Vm before it is closed.
+collectors: list[Callable[[Vm], None]] = []
 # Instructions of one run: the interpreter takes two seconds for them.
 FUEL = 3_000_000
 
@@ -39,11 +41,27 @@ class Verification(Data):
 
     @property
     def message(self) -> str:
-        """What is wrong with the first program that is refused; "" when none is."""
+        """What is wrong with the first program that is refused, in a line; "" when none is."""
         for name, verdict in self.verdicts.items():
             if not verdict.accepted:
-                return f"{name}: {verdict.message}"
+                found = verdict.explanation
+                if found is None:
+                    return f"{name}: {verdict.message}"
+                where = f"{found.place.file}:{found.place.line}: " if found.place.line else ""
+                reason = f"{found.reason}: " if found.reason and found.reason != verdict.message else ""
+                return f"{name}: {where}{reason}{verdict.message}"
         return ""
+
+    def __str__(self) -> str:
+        """All refusals, explained as `osmia verify` does."""
+        found = {name: v.explanation for name, v in self.verdicts.items() if not v.accepted}
+        texts = [f"{name}: {e.render() if e else self.verdicts[name].message}" for name, e in found.items()]
+        return "\n".join(texts) or repr(self)
+
+    def __repr__(self) -> str:
+        if self.accepted:
+            return f"<{self.kernel}: would load {', '.join(self.verdicts)}>"
+        return f"<{self.kernel}: would not load {self.message}>"
 
 
 class Vm:
@@ -82,13 +100,15 @@ class Vm:
         cache: bool = True,
     ) -> None:
         from ..objects import derive_formats
-        from ..session import Session
+        from ..session import Attached, Session
         from ..sinks import TextSink
         from ..syscalls import possible_cpus
         from ..vm import VmTarget
         from ._source import load_source
         from ._symbols import VmSymbols
 
+        self._attached, self._closed = Attached, False
+        self._script = source if isinstance(source, str) else None
         self.events: list[Event] = []
         self.warnings: list[str] = []
         self._out: list[str] = []
@@ -127,10 +147,11 @@ class Vm:
 
         self._coverage = Coverage()
         for program in self._loaded.programs.values():
-            self._coverage.add(program)
+            self._coverage.add(program, self._script)
 
     def _take(self, event: Event) -> None:
-        self.events.append(event)
+        if not isinstance(event, self._attached):  # which no event of the test's made
+            self.events.append(event)
         self._text(event)
 
     def _settle(self) -> None:
@@ -240,15 +261,37 @@ class Vm:
         self._settle()
         return fired
 
-    def run(self, packet: bytes, *, program: str = "", ifindex: int = 1) -> PacketResult:
+    def run(
+        self,
+        packet: bytes | None = None,
+        *,
+        program: str = "",
+        ifindex: int = 1,
+        context: Mapping[str, object] | None = None,
+    ) -> PacketResult:
         """Run an XDP, tc, socket filter or cgroup_skb program on a packet, Ethernet header included.
 
-        The result has `verdict`, its `name` ("PASS"), and the `packet` afterwards. `program` may be left out where only
-        one takes packets.
+        `program` may be left out where only one takes packets. `context` sets fields of the program's context:
+        {"mark": 5}. Programs of cgroups and sockets that get no packets are run with a context alone. The result has
+        `verdict`, its `name` ("PASS"), and the `packet` and the `context` afterwards.
         """
-        result = self._packet_program(program).run_packet(packet, ifindex=ifindex)
+        check_number("ifindex", ifindex, 1 << 32)
+        if packet is None:
+            if context is None:
+                raise UsageError("run program: there is no packet", hint="give one, or context={...}")
+            result = self._context_program(program).run_context(context)
+        elif isinstance(packet, (bytes, bytearray, memoryview)):
+            found = self._packet_program(program)
+            result = found.run_packet(bytes(packet), ifindex=ifindex, context=context or {})
+        else:
+            raise UsageError(f"run packet: it is {type(packet).__name__}", hint="give bytes")
         self._settle()
         return result
+
+    def _context_program(self, name: str) -> VmProgram:
+        if not name and len(self._loaded.programs) > 1:
+            raise UsageError(f"run program: there are {', '.join(self._loaded.programs)}", hint="name one: program=...")
+        return self.program(name or next(iter(self._loaded.programs)))
 
     def _packet_program(self, name: str) -> VmProgram:
         from ..vm import PACKET_KINDS
@@ -256,8 +299,10 @@ class Vm:
         if name:
             return self.program(name)
         found = [program for program in self._loaded.programs.values() if program.type in PACKET_KINDS]
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found) or "none"
+        if not found:
+            raise UsageError("run packet: no program takes packets", hint="events are fired: vm.fire(probe)")
+        if len(found) > 1:
+            names = ", ".join(p.name for p in found)
             raise UsageError(f"run packet: programs that take packets are {names}", hint="name one: program=...")
         return found[0]
 
@@ -266,8 +311,11 @@ class Vm:
         try:
             return self._loaded.programs[name]
         except KeyError:
-            names = ", ".join(self._loaded.programs)
-            raise UsageError(f"find program {name!r}: there is none", hint=f"programs are {names}") from None
+            from ..objects import did_you_mean
+
+            near = did_you_mean(name, self._loaded.programs)
+            hint = near or f"programs are {', '.join(self._loaded.programs)}"
+            raise UsageError(f"find program {name!r}: there is none", hint=hint) from None
 
     def signal(self, name: str) -> None:
         """Run the `self:signal` probes of a signal ("SIGUSR1")."""
@@ -382,6 +430,10 @@ class Vm:
 
     def close(self) -> None:
         """Free everything; what maps held and what was printed stays."""
+        if not self._closed:
+            self._closed = True
+            for collect in collectors:
+                collect(self)
         self._session.close()
 
     def __enter__(self) -> Self:

@@ -14,6 +14,8 @@ import os
 
 import pytest
 
+from ..errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,12 +42,23 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"write BPF coverage to {folder}: {str(e.strerror).lower()} (--osmia-coverage)"
         ) from None
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError("BPF coverage is collected in one process: --osmia-coverage does not go with -n")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise pytest.UsageError(f"write BPF coverage to {folder}: permission denied (--osmia-coverage)")
 
+    from ._vm import collectors
+
+    def collect(vm: Vm) -> None:
+        if vm.counts_coverage:
+            _collected(config).merge(vm.coverage)
+
+    collectors.append(collect)
+    config.add_cleanup(lambda: collectors.remove(collect))
+
 
 @pytest.fixture
-def osmia_vm(request: pytest.FixtureRequest) -> Iterator[Callable[..., Vm]]:
+def osmia_vm() -> Iterator[Callable[..., Vm]]:
     """Makes `osmia.testing.Vm` objects, and closes them when the test is over."""
     from . import Vm
 
@@ -57,10 +70,7 @@ def osmia_vm(request: pytest.FixtureRequest) -> Iterator[Callable[..., Vm]]:
         return vm
 
     yield make
-    wanted = request.config.getoption("--osmia-coverage", "")
     for vm in reversed(made):
-        if wanted and vm.counts_coverage:
-            _collected(request.config).merge(vm.coverage)
         vm.close()
 
 
@@ -80,11 +90,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     coverage = _collected(session.config)
     try:
-        os.makedirs(folder, exist_ok=True)
-        coverage.write_lcov(os.path.join(folder, "lcov.info"))
-        coverage.write_html(os.path.join(folder, "index.html"))
-    except OSError as e:
-        raise pytest.UsageError(f"write BPF coverage to {folder}: {e.strerror} (--osmia-coverage)") from None
+        coverage.write(folder)
+    except (OSError, UsageError) as e:
+        cause = e.strerror if isinstance(e, OSError) else e
+        raise pytest.UsageError(f"write BPF coverage to {folder}: {cause} (--osmia-coverage)") from None
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -92,6 +101,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     folder = config.getoption("--osmia-coverage", "")
     if folder:
         found = _collected(config)
+        if not found.programs:
+            terminalreporter.write_line(f"BPF coverage: no program was counted: {folder}")
+            return
         terminalreporter.write_line(
             f"BPF coverage: {found.line_rate:.1%} of lines, {found.instruction_rate:.1%} of instructions: {folder}"
         )

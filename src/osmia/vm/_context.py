@@ -13,6 +13,7 @@ from ..errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from ._machine import Machine
@@ -72,6 +73,17 @@ class Context:
             at = offset + i * size
             self._view[at : at + size] = (number & (1 << 8 * size) - 1).to_bytes(size, "little")
 
+    def set_fields(self, values: Mapping[str, object], fixed: Sequence[str] = ()) -> None:
+        """Set fields from numbers, lists of them, addresses as texts, or bytes. UsageError for what does not fit.
+
+        `fixed` are those that the caller has no say in.
+        """
+        for name, value in values.items():
+            offset, size, count = self._field(name)
+            if name in fixed:
+                raise UsageError(f"set field {name} of {self.kind}: it is the packet's", hint="change the packet")
+            self._view[offset : offset + size * count] = _field_bytes(f"{name} of {self.kind}", value, size, count)
+
     def raw(self) -> bytes:
         """All of it."""
         return bytes(self._view[: self.size])
@@ -96,6 +108,29 @@ class Context:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _field_bytes(what: str, value: object, size: int, count: int) -> bytes:
+    wanted = size * count
+    if isinstance(value, str):
+        from ..objects import packed_address
+
+        value = packed_address(value) or value
+    packed = getattr(value, "packed", value)  # of ipaddress
+    if isinstance(packed, bytes):
+        if len(packed) != wanted:
+            raise UsageError(f"set field {what}: {len(packed)} bytes, it has {wanted}")
+        return packed
+    numbers = [value] if isinstance(value, int) and count == 1 else value
+    if not isinstance(numbers, (list, tuple)) or len(numbers) != count:
+        hint = "give a number" if count == 1 else f"give {count} numbers"
+        raise UsageError(
+            f"set field {what}: got {value!r}", hint=hint + (", or an address" if wanted in (4, 16) else "")
+        )
+    for number in numbers:
+        if not isinstance(number, int) or not -1 << 8 * size - 1 <= number < 1 << 8 * size:
+            raise UsageError(f"set field {what}: {number!r} is no number of {8 * size} bits")
+    return b"".join((number & (1 << 8 * size) - 1).to_bytes(size, "little") for number in numbers)
 
 
 def make_context(machine: Machine, kind: str, /, **fields: int | bytes | tuple[int, ...]) -> Context:

@@ -1,7 +1,7 @@
 """Which instructions and source lines of programs ran: counted by the interpreter, written as lcov and HTML.
 
-Coverage of several loads of one object adds up: lines are told apart by file and number, instructions by program and
-bytes.
+Coverage of several loads of one object adds up: instructions are told apart by program and bytes, lines by file and
+number. Of scripts that were given as texts, each is a file of its own.
 """
 
 from __future__ import annotations
@@ -32,12 +32,30 @@ pre, .src {{ font-family: monospace; white-space: pre; }} .hit {{ background: #d
 class ProgramCoverage:
     """Counts of one program: `hits[i]` runs of slot i, `edges[(i, j)]` how often j came after the jump i."""
 
-    def __init__(self, name: str, code: Code) -> None:
+    def __init__(self, name: str, code: Code, text: str | None = None) -> None:
         self.name = name
         self.code = code
+        self.text = text  # of the script, where it is in no file
         self.engine: Interpreter | None = None
         self.hits = [0] * len(code.slots)
         self.edges: dict[tuple[int, int], int] = {}
+
+    @property
+    def key(self) -> tuple[str, bytes, str]:
+        """The same of all loads of one program."""
+        return self.name, self.code.insns, self.text or ""
+
+    def copy(self) -> ProgramCoverage:
+        """The same counts, which no run adds to."""
+        made = ProgramCoverage(self.name, self.code, self.text)
+        made.hits, made.edges = list(self.hits), dict(self.edges)
+        return made
+
+    def merge(self, other: ProgramCoverage) -> None:
+        """Add what another load of the same program counted."""
+        self.hits = [mine + its for mine, its in zip(self.hits, other.hits)]
+        for edge, count in other.edges.items():
+            self.edges[edge] = self.edges.get(edge, 0) + count
 
     @property
     def slots(self) -> list[int]:
@@ -82,11 +100,14 @@ class Coverage:
     def __init__(self) -> None:
         self.programs: list[ProgramCoverage] = []
 
-    def add(self, program: VmProgram) -> None:
-        """Count this program from now on; it has to be one that the interpreter runs."""
+    def add(self, program: VmProgram, text: str | None = None) -> None:
+        """Count this program from now on; it has to be one that the interpreter runs.
+
+        `text` is its script's, where that is in no file.
+        """
         from ._interpreter import _interpreter
 
-        found = ProgramCoverage(program.name, program.code)
+        found = ProgramCoverage(program.name, program.code, text)
         found.engine = _interpreter(program.code, program.checked)
         self.programs.append(found)
         _count(found)
@@ -101,8 +122,15 @@ class Coverage:
                 _count(program)
 
     def merge(self, other: Coverage) -> None:
-        """Take over what another one counted."""
-        self.programs += other.programs
+        """Add what another one has counted until now."""
+        mine = {program.key: program for program in self.programs}
+        for program in other.programs:
+            found = mine.get(program.key)
+            if found is not None:
+                found.merge(program)
+            else:
+                made = mine[program.key] = program.copy()
+                self.programs.append(made)
 
     def lines(self) -> dict[str, dict[int, LineCoverage]]:
         """File -> line -> what ran of it.
@@ -111,21 +139,34 @@ class Coverage:
         lines: LLVM merges what they have in common, and says of that no line.
         """
         files: dict[str, dict[int, LineCoverage]] = {}
-        for program in self.programs:
+        for program in self._by_program():
             branches = program.branches()
             most: dict[tuple[str, int], int] = {}
             for info in program.code.lines:
                 if info.line and info.insn < len(program.hits):
-                    files.setdefault(info.file, {}).setdefault(info.line, LineCoverage(info.text))
-                    where = info.file, info.line
+                    where = self._name(program, info.file), info.line
+                    files.setdefault(where[0], {}).setdefault(info.line, LineCoverage(info.text))
                     most[where] = max(most.get(where, 0), program.hits[info.insn])
             for at, ways in branches.items():
                 found = program.code.line_of(at)
                 if found is not None and found.line:
-                    files[found.file][found.line].branches.append(tuple(ways.values()))
+                    files[self._name(program, found.file)][found.line].branches.append(tuple(ways.values()))
             for (file, number), hits in most.items():
                 files[file][number].hits += hits
         return files
+
+    def _name(self, program: ProgramCoverage, file: str) -> str:
+        """What the file is called: of several scripts without one, each has a name of its own."""
+        if program.text is None or len({p.text for p in self.programs if p.text is not None}) < 2:
+            return file
+        from hashlib import sha256
+
+        return f"{file}-{sha256(program.text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+    def texts(self) -> dict[str, str]:
+        """The scripts that are in no file, by the names that reports call them."""
+        found = [(p, line.file) for p in self.programs if p.text is not None for line in p.code.lines[:1]]
+        return {self._name(program, file): program.text or "" for program, file in found}
 
     @property
     def line_rate(self) -> float:
@@ -136,9 +177,8 @@ class Coverage:
     @property
     def instruction_rate(self) -> float:
         """Share of the instructions that ran, 0 to 1; loads of one program count once."""
-        merged = self._by_program()
-        total = sum(len(slots) for _, slots in merged.values())
-        return sum(hits > 0 for _, slots in merged.values() for hits in slots.values()) / total if total else 1.0
+        hits = [program.hits[at] for program in self._by_program() for at in program.slots]
+        return sum(count > 0 for count in hits) / len(hits) if hits else 1.0
 
     def missed_lines(self) -> dict[str, list[int]]:
         """File -> numbers of the lines that did not run."""
@@ -147,22 +187,40 @@ class Coverage:
         }
         return {file: numbers for file, numbers in found.items() if numbers}
 
-    def _by_program(self) -> dict[tuple[str, bytes], tuple[ProgramCoverage, dict[int, int]]]:
-        merged: dict[tuple[str, bytes], tuple[ProgramCoverage, dict[int, int]]] = {}
-        for program in self.programs:
-            key = program.name, program.code.insns
-            _, slots = merged.setdefault(key, (program, dict.fromkeys(program.slots, 0)))
-            for at in slots:
-                slots[at] += program.hits[at]
-        return merged
+    def _by_program(self) -> list[ProgramCoverage]:
+        """One for each program, with the counts of all of its loads; by name."""
+        merged = Coverage()
+        merged.merge(self)
+        return sorted(merged.programs, key=lambda program: program.key)
+
+    def _functions(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """File -> name -> (line, runs) of the functions of all programs."""
+        found: dict[str, dict[str, tuple[int, int]]] = {}
+        for program in self._by_program():
+            code = program.code
+            for start, name in zip(code.starts, code.names):
+                line = code.line_of(start)
+                if line is not None and line.line:
+                    functions = found.setdefault(self._name(program, line.file), {})
+                    _, runs = functions.get(name, (0, 0))
+                    functions[name] = line.line, runs + program.hits[start]
+        return found
 
     # Reports
 
-    def lcov(self) -> str:
-        """The text of a tracefile for genhtml and its like: lines, functions and branches."""
+    def lcov(self, paths: Mapping[str, str] | None = None) -> str:
+        """The text of a tracefile for genhtml and its like: lines, functions and branches.
+
+        `paths` says where files are that are not where they say.
+        """
         out = []
+        functions = self._functions()
         for file, lines in sorted(self.lines().items()):
-            out += ["TN:", f"SF:{file}"]
+            out += ["TN:", f"SF:{(paths or {}).get(file, file)}"]
+            own = functions.get(file, {})
+            out += [f"FN:{line},{name}" for name, (line, _) in own.items()]
+            out += [f"FNDA:{runs},{name}" for name, (_, runs) in own.items()]
+            out += [f"FNF:{len(own)}", f"FNH:{sum(runs > 0 for _, runs in own.values())}"]
             for number, line in sorted(lines.items()):
                 for block, ways in enumerate(line.branches):
                     for way, count in enumerate(ways):
@@ -184,13 +242,15 @@ class Coverage:
 
         body = [f"<h1>Coverage</h1><p>{self.line_rate:.1%} of lines, {self.instruction_rate:.1%} of instructions</p>"]
         for file, lines in sorted(self.lines().items()):
-            body.append(f"<h2>{escape(file)}</h2><table>")
-            for number, text in _source(file, lines, sources or {}):
+            ran = sum(line.hits > 0 for line in lines.values())
+            body.append(f"<h2>{escape(file)}</h2><p>{ran} of {len(lines)} lines with code</p><table>")
+            for number, text in _source(file, lines, {**self.texts(), **(sources or {})}):
                 body.append(_row(number, escape(text), lines.get(number)))
             body.append("</table>")
-        for (name, insns), (_program, slots) in sorted(self._by_program().items()):
-            body.append(f"<details><summary>{escape(name)}: bytecode</summary><table>")
-            for (at, hits), text in zip(slots.items(), disassemble(insns)):
+        for program in self._by_program():
+            body.append(f"<details><summary>{escape(program.name)}: bytecode</summary><table>")
+            for at, text in zip(program.slots, disassemble(program.code.insns)):
+                hits = program.hits[at]
                 colour = "hit" if hits else "miss"
                 body.append(
                     f'<tr class="{colour}"><td class="n">{at}</td><td class="h">{hits}</td>'
@@ -198,6 +258,18 @@ class Coverage:
                 )
             body.append("</table></details>")
         return _PAGE.format(body="\n".join(body))
+
+    def write(self, folder: str) -> None:
+        """Write `lcov.info` and `index.html` into a folder; scripts that are in no file go to its folder `scripts`."""
+        import os
+
+        paths = {}
+        for name, text in self.texts().items():
+            os.makedirs(os.path.join(folder, "scripts"), exist_ok=True)
+            paths[name] = os.path.join(folder, "scripts", name + ".bt")
+            _write(paths[name], text)
+        _write(os.path.join(folder, "lcov.info"), self.lcov(paths))
+        _write(os.path.join(folder, "index.html"), self.html())
 
     def write_lcov(self, path: str | os.PathLike[str]) -> None:
         """Write `lcov()` to a file."""

@@ -28,6 +28,8 @@ _NAMES = {"x86_64": ("rip", "rsp", "rax"), "aarch64": ("pc", "sp", "x0")}
 _TIMERS = ("interval", "profile")
 _FUNCTIONS = ("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe")
 _KERNEL_TEXT, _USER_TEXT, _FUNCTION = 0xFFFF_FFFF_8100_0000, 0x40_0000, 0x1000
+_PACKETS = ("xdp", "tc", "tcx", "socket_filter", "socket", "cgroup", "cgroup_skb", "sockops", "sk_lookup")
+_RUN = "programs that get them are run: vm.run(packet), vm.run(context={...})"
 # Where there is a return value.
 _RETURNS = ("kretprobe", "uretprobe", "kretsyscall", "fexit", "fmod_ret", "lsm")
 _NO_ARGUMENTS = ("interval", "profile", "software", "hardware", "watchpoint", "asyncwatchpoint")
@@ -83,13 +85,15 @@ class Events:
         """The hooks at a probe as scripts spell it, in the order in which they run; each with its place there."""
         from ..probes import parse_probe
 
+        if probe.partition(":")[0] in _PACKETS:
+            raise UsageError(f"fire {probe}: packets and sockets are no events", hint=_RUN)
         spec = parse_probe(probe, unsafe=True)
         found = [(hook, at) for hook in self.loaded.attached for at in _places(hook, spec, probe)]
         if not found:
-            names = sorted({hook.point.name for hook in self.loaded.attached})
+            names = sorted({hook.point.name for hook in self.loaded.attached if hook.point.provider not in _PACKETS})
             raise UsageError(
                 f"fire {probe}: no program is attached there",
-                hint=f"attached: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "",
+                hint=f"attached: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else _RUN,
             )
         return found[::-1] if spec.provider in LAST_FIRST else found
 

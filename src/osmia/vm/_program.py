@@ -10,10 +10,12 @@ from ._interpreter import DEFAULT_FUEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from ..objects import Cache, ProgramSpec
     from ._code import Code
+    from ._context import Context
     from ._context_packet import PacketContext
     from ._jit_run import Native
     from ._oversight import Meter
@@ -37,16 +39,31 @@ VERDICTS = {
     CGROUP_SKB: {0: "DROP", 1: "PASS"},
 }  # fmt: skip
 VERDICTS[SCHED_ACT] = VERDICTS[SCHED_CLS]
+for _type in (9, 15, 18, 23):  # cgroup_sock, cgroup_device, cgroup_sock_addr, cgroup_sysctl: errno EPERM, or go on
+    VERDICTS[_type] = {0: "DENY", 1: "ALLOW"}
+VERDICTS[30] = {0: "DROP", 1: "PASS"}  # sk_lookup
+# Addresses and lengths: they follow from the packet.
+_OF_THE_PACKET = ("data", "data_end", "data_meta", "len", "wire_len", "sk", "flow_keys")
+# Contexts of fields alone, without packets or buffers.
+_PLAIN = ("cgroup_sock", "cgroup_sock_addr", "cgroup_device", "cgroup_sysctl", "sock_ops", "sk_lookup")
 
 
 class PacketResult(Data):
-    """What a program did with a packet: its return value (32 bits), that value's name, the packet afterwards."""
+    """What a program did with a packet: its return value (32 bits), that value's name, the packet afterwards.
+
+    `context` has the fields of its context afterwards, by name, where the run was given a dict of them.
+    """
 
     verdict: int
     name: str
     packet: bytes
     metadata: bytes = b""
     redirect: object = None
+    context: Mapping[str, int | tuple[int, ...]] | None = None
+
+    def __repr__(self) -> str:
+        more = f", redirect={self.redirect!r}" if self.redirect is not None else ""
+        return f"PacketResult({self.name!r}, verdict={self.verdict}, packet={self.packet.hex() or None!r}{more})"
 
 
 class TestRun(Data):
@@ -58,6 +75,10 @@ class TestRun(Data):
     duration: int
     data: bytes
     context: bytes
+
+
+def _shown(place: Context) -> dict[str, int | tuple[int, ...]]:
+    return {name: value for name, value in place.fields().items() if name not in _OF_THE_PACKET or name == "len"}
 
 
 def verdict_name(type: int, verdict: int) -> str:
@@ -139,16 +160,44 @@ class VmProgram:
         context = context.ljust(EMPTY_CONTEXT.get(self.type, 8), b"\0")
         return self._owner.run(self, context, None) & 0xFFFF_FFFF
 
-    def run_packet(self, packet: bytes, *, ifindex: int = 1) -> PacketResult:
-        """Run it on one packet, with its Ethernet header. UsageError for a program that gets none."""
+    def run_packet(
+        self, packet: bytes, *, ifindex: int = 1, context: Mapping[str, object] | None = None
+    ) -> PacketResult:
+        """Run it on one packet, with its Ethernet header. UsageError for a program that gets none.
+
+        `context` sets fields of its context, such as `mark`; then the result has all of them.
+        """
         with self._owner.lock:
             place: Any = self.packet_context(ifindex)
             place.load_packet(packet)
+            if context:
+                place.set_fields(context, _OF_THE_PACKET)
             verdict = self.enter(place.address) & 0xFFFF_FFFF
             out = place.packet if self.type == XDP else place.frame
             metadata = place.metadata if self.type == XDP else b""
             redirect = self.code.machine.data.get("redirect")
-        return PacketResult(verdict, verdict_name(self.type, verdict), out, metadata, redirect)
+            after = None if context is None else _shown(place)
+        return PacketResult(verdict, verdict_name(self.type, verdict), out, metadata, redirect, after)
+
+    def run_context(self, context: Mapping[str, object]) -> PacketResult:
+        """Run it on a context with these fields: programs of sockets and cgroups. UsageError for others."""
+        from ..isa import prog_type_name
+        from ._context import Context
+        from ._context_layouts import LAYOUTS
+
+        kind = prog_type_name(self.type) or str(self.type)
+        if kind not in _PLAIN:
+            hint = (
+                "give a packet" if self.type in PACKET_KINDS else "fire events at programs that trace: vm.fire(probe)"
+            )
+            raise UsageError(f"run {self.name}: a {kind} program is not run on a context alone", hint=hint)
+        machine = self.code.machine
+        with self._owner.lock, Context(machine, kind, *LAYOUTS[kind]) as place:
+            place.set_fields(context)
+            machine.data.pop("redirect", None)
+            verdict = self.enter(place.address) & 0xFFFF_FFFF
+            name = verdict_name(self.type, verdict)
+            return PacketResult(verdict, name, b"", b"", machine.data.get("redirect"), _shown(place))
 
     def packet_context(self, ifindex: int = 1) -> PacketContext:
         """The context that its packets are put in."""

@@ -499,8 +499,10 @@ def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: boo
     if verdict.accepted or not refuse:
         return
     found = verdict.explanation
-    raise VerifierError(
-        f"load {spec.name}: {verdict.message}",
+    where = f" at {found.place.file}:{found.place.line}" if found and found.place.line else ""
+    reason = f"{found.reason}: " if found and found.reason and found.reason != verdict.message else ""
+    error = VerifierError(
+        f"load {spec.name}: the verifier refused it{where}: {reason}{verdict.message}",
         errno=verdict.errno,
         program=spec.name,
         log=verdict.log,
@@ -509,6 +511,9 @@ def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: boo
         source_line=found.place.source if found else "",
         hint=found.remedy if found else "",
     )
+    if found:
+        error.add_note(found.render())  # with the way there: seen where a traceback is, as in a failed test
+    raise error
 
 
 def _verdict_key(obj: Object, spec: ProgramSpec) -> bytes:
