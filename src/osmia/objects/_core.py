@@ -111,7 +111,7 @@ def _resolve(local: Btf, relocation: CoreRelocation, target: Btf) -> tuple[Resul
     if kind in _FIELDS:
         spec = field_spec(local, root, access)
         # Compilers choose the loads of bit fields themselves: their assumption need not be ours.
-        free = spec.bit_size and kind in (BYTE_OFFSET, BYTE_SIZE)
+        free = spec.bit_size and kind in (BYTE_OFFSET, BYTE_SIZE, LSHIFT)
         original = Result(None) if free else _field_value(kind, spec)
         found = [(id, match_field(spec, target, id)) for id in candidates(local, root, target)]
         answers = [(id, _adapted(kind, spec, place)) for id, place in found if place is not None]

@@ -33,6 +33,7 @@ struct task_struct___mine {
     s32 delta;
 } access_index;
 struct absent { int x; } access_index;
+struct sock___mine { u32 hash; unsigned short family; unsigned char state, reuse : 4, port : 1; } access_index;
 typedef struct inner inner_t;
 u64 out[16];
 #define T struct task_struct___mine *t = (void *)ctx[0]
@@ -58,6 +59,16 @@ SEC("raw_tp/facts") int facts(u64 *ctx)
     o[7] = __builtin_preserve_field_info(t->wide, 1);
     o[8] = __builtin_preserve_field_info(t->wide, 4);
     o[9] = __builtin_preserve_field_info(t->wide, 5);
+    return 0;
+}
+SEC("raw_tp/bits") int bits(u64 *ctx)
+{
+    struct sock___mine *s = (void *)ctx[0];
+    volatile u64 *o = out;
+    o[0] = __builtin_preserve_field_info(s->reuse, 0);
+    o[1] = __builtin_preserve_field_info(s->reuse, 1);
+    o[2] = __builtin_preserve_field_info(s->reuse, 4);
+    o[3] = __builtin_preserve_field_info(s->reuse, 5);
     return 0;
 }
 SEC("raw_tp/types") int types(u64 *ctx)
@@ -190,6 +201,15 @@ def test_bit_field_across_its_type_is_read_wider(linked: Linked) -> None:
     facts = _facts(linked, "facts", Btf(b.build()))
     # Bits 340 to 359 cross 352: the 8 bytes at 40 hold bits 320 to 383.
     assert (facts["0:6", 0], facts["0:6", 1], facts["0:6", 4]) == (40, 8, 64 - 40)
+
+
+def test_bit_field_that_the_compiler_would_read_otherwise(linked: Linked) -> None:
+    """Clang takes four bytes for it, we take its type: offset, size and shift belong together."""
+    b = BtfBuilder()
+    u32, u16, u8 = b.int("unsigned int", 4), b.int("unsigned short", 2), b.int("unsigned char", 1)
+    b.struct("sock", 8, [("hash", u32, 0, 0), ("family", u16, 32, 0), ("state", u8, 48, 0), ("reuse", u8, 56, 4)])
+    facts = _facts(linked, "bits", Btf(b.build()))
+    assert facts == {("0:3", 0): 7, ("0:3", 1): 1, ("0:3", 4): 60, ("0:3", 5): 60}
 
 
 def test_facts_about_types(linked: Linked) -> None:
