@@ -242,21 +242,25 @@ class Loop:
         thread.stale = STALE
         if self.exact and (got or raw(pt.GET_SYSCALL_INFO, tid, pt.INFO_SIZE, info.address)) in _SIZES:
             number = words[3]
-            fires = self.wanted.enter.get(number, self._default_enter)
-            if thread.again >= 0:
-                fires = self._first_time(thread, number, fires)
-            if fires:
-                # The record of a tracepoint lies in what the kernel gave us: number, arguments; before them, in
-                # place of the stack pointer, the common fields, of which only the thread is known.
-                words[2] = tid << 32
-                record = info.bytes[16:80].tobytes()
-                for fire in fires:
-                    fire(record, thread)
+            self._entered(tid, thread, number)
             if number in self.wanted.leave or self._default_leave or number in self.internal:
                 thread.wanted = number
                 raw(pt.SYSCALL, tid, 0, 0)
                 return
         raw(pt.SYSCALL if thread.wanted >= 0 else thread.resume, tid, 0, 0)
+
+    def _entered(self, tid: int, thread: Tracee, number: int) -> None:
+        """A system call begins, `info` tells of it: run what is attached there."""
+        fires = self.wanted.enter.get(number, self._default_enter)
+        if thread.again >= 0:
+            fires = self._first_time(thread, number, fires)
+        if fires:
+            # The record of a tracepoint lies in what the kernel gave us: number, arguments; before them, in place of
+            # the stack pointer, the common fields, of which only the thread is known.
+            self.info.words[2] = tid << 32
+            record = self.info.bytes[16:80].tobytes()
+            for fire in fires:
+                fire(record, thread)
 
     def _first_time(self, thread: Tracee, number: int, fires: Fires) -> Fires:
         """Nothing for a call that is made again only because we stopped the thread in it."""
@@ -306,15 +310,8 @@ class Loop:
                     for fire in fires:
                         fire(record, thread)
             elif what == pt.ENTRY and not (self.filtered and self.exact):
-                number = thread.wanted = words[3]
-                fires = self.wanted.enter.get(number, self._default_enter)
-                if thread.again >= 0:
-                    fires = self._first_time(thread, number, fires)
-                if fires:
-                    words[2] = tid << 32
-                    record = info.bytes[16:80].tobytes()
-                    for fire in fires:
-                        fire(record, thread)
+                thread.wanted = words[3]
+                self._entered(tid, thread, words[3])
         raw(pt.SYSCALL if thread.wanted >= 0 else thread.resume, tid, 0, 0)
 
     def stop(self, tid: int, status: int) -> None:
