@@ -8,6 +8,22 @@ if TYPE_CHECKING:
 
     from ._native_image import NativeCode
 
+
+def plan_words(*words: str) -> str:
+    """IR that loads the words of `%plan`: "ptr name" or "i64 name" into %name, "" not at all. Word i lies at %p{i}."""
+    lines = []
+    for i, word in enumerate(words):
+        lines.append(f"  %p{i} = getelementptr i64, ptr %plan, i64 {i}")
+        type, _, name = word.partition(" ")
+        if name:
+            lines.append(f"  %{name} = load {type}, ptr %p{i}")
+    return "\n".join(lines)
+
+
+_PLAN = plan_words(
+    "ptr fp", "ptr s", "i64 ctx", "i64 base", "ptr offsets", "ptr lengths", "i64 count", "ptr verdicts",
+    "ptr histogram", "ptr template", "i64 size", "i64 o11", "i64 o12", "i64 o13", "i64 o14", "i64 fuel", "i64 limit",
+)  # fmt: skip
 # The program is called through a pointer: were it in this module, LLVM would move what does not change out of the loop.
 _IR = """
 define i64 @repeat(i64 %fn, i64 %r1, i64 %r2, i64 %state, i64 %times) nounwind {
@@ -30,47 +46,15 @@ done:
 ; Returns how many ran; with bit 63 set when the next packet lies outside of the memory.
 define i64 @packets(i64 %address) nounwind {
   %plan = inttoptr i64 %address to ptr
-  %fp = load ptr, ptr %plan
-  %p1 = getelementptr i64, ptr %plan, i64 1
-  %s = load ptr, ptr %p1
-  %p2 = getelementptr i64, ptr %plan, i64 2
-  %ctx = load i64, ptr %p2
+{plan}
   %cp = inttoptr i64 %ctx to ptr
-  %p3 = getelementptr i64, ptr %plan, i64 3
-  %base = load i64, ptr %p3
-  %p4 = getelementptr i64, ptr %plan, i64 4
-  %offsets = load ptr, ptr %p4
-  %p5 = getelementptr i64, ptr %plan, i64 5
-  %lengths = load ptr, ptr %p5
-  %p6 = getelementptr i64, ptr %plan, i64 6
-  %count = load i64, ptr %p6
-  %p7 = getelementptr i64, ptr %plan, i64 7
-  %verdicts = load ptr, ptr %p7
-  %p8 = getelementptr i64, ptr %plan, i64 8
-  %histogram = load ptr, ptr %p8
-  %p9 = getelementptr i64, ptr %plan, i64 9
-  %template = load ptr, ptr %p9
-  %p10 = getelementptr i64, ptr %plan, i64 10
-  %size = load i64, ptr %p10
-  %p11 = getelementptr i64, ptr %plan, i64 11
-  %o11 = load i64, ptr %p11
   %dp = getelementptr i8, ptr %cp, i64 %o11
-  %p12 = getelementptr i64, ptr %plan, i64 12
-  %o12 = load i64, ptr %p12
   %ep = getelementptr i8, ptr %cp, i64 %o12
-  %p13 = getelementptr i64, ptr %plan, i64 13
-  %o13 = load i64, ptr %p13
   %mp = getelementptr i8, ptr %cp, i64 %o13
-  %p14 = getelementptr i64, ptr %plan, i64 14
-  %o14 = load i64, ptr %p14
   %lp = getelementptr i8, ptr %cp, i64 %o14
   %hasmeta = icmp ult i64 %o13, 4096
   %haslen = icmp ult i64 %o14, 4096
-  %fuelp = getelementptr i64, ptr %plan, i64 15
-  %fuel = load i64, ptr %fuelp
   %sf = getelementptr i64, ptr %s, i64 {fuel}
-  %limitp = getelementptr i64, ptr %plan, i64 16
-  %limit = load i64, ptr %limitp
   %any = icmp ne i64 %count, 0
   %keep = icmp ne ptr %verdicts, null
   br i1 %any, label %loop, label %done
@@ -161,5 +145,7 @@ def driver() -> Driver:
         from ._jit_state import FUEL
         from ._native_image import NativeCode, read_object
 
-        _driver = Driver(NativeCode(read_object(emit_native(_IR.replace("{fuel}", str(FUEL))))))
+        _driver = Driver(
+            NativeCode(read_object(emit_native(_IR.replace("{fuel}", str(FUEL)).replace("{plan}", _PLAN))))
+        )
     return _driver

@@ -16,6 +16,7 @@ import os
 from ..errors import CacheError, CodegenError, NotSupported, VmError
 from ..syscalls import ptrace as pt
 from ..syscalls.native import buffer_address, native_function, symbol_address
+from ._jit_driver import plan_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,24 +36,11 @@ _SYSCALL_STOP, _SECCOMP_STOP = 0x857F, 0x7057F
 # slot, in words: 0 thread, 1 call, 2 whether its next call is to be returned, 3 whether its next stop is passed on
 # plan, in words: 0 waitpid, 1 ptrace, 2 status, 3 info, 4 flags by call (bytes), 5 slots, 6 result of the last request,
 # 7 glances, 8 stops until the next glance, 9 how many those were
+_LOADS = plan_words("ptr wait", "ptr ptrace", "ptr status", "ptr info", "ptr flags", "ptr slots", "", "", "", "")
 _IR = f"""
 define i64 @next(i64 %address) nounwind {{
   %plan = inttoptr i64 %address to ptr
-  %wait = load ptr, ptr %plan
-  %p1 = getelementptr i64, ptr %plan, i64 1
-  %ptrace = load ptr, ptr %p1
-  %p2 = getelementptr i64, ptr %plan, i64 2
-  %status = load ptr, ptr %p2
-  %p3 = getelementptr i64, ptr %plan, i64 3
-  %info = load ptr, ptr %p3
-  %p4 = getelementptr i64, ptr %plan, i64 4
-  %flags = load ptr, ptr %p4
-  %p5 = getelementptr i64, ptr %plan, i64 5
-  %slots = load ptr, ptr %p5
-  %p6 = getelementptr i64, ptr %plan, i64 6
-  %p7 = getelementptr i64, ptr %plan, i64 7
-  %p8 = getelementptr i64, ptr %plan, i64 8
-  %p9 = getelementptr i64, ptr %plan, i64 9
+{_LOADS}
   %number = getelementptr i64, ptr %info, i64 3
   br label %loop
 loop:
