@@ -34,10 +34,11 @@ def offset_of(mode: str) -> int:
     return 0  # tai and sw_tai are times of day already; strftime() of the language prints them as they are
 
 
-def formatter(mode: str, text: str, offset: int | None = None) -> Callable[[int], str]:
-    """`format(nanoseconds)`: strftime in local time, with %f microseconds, %k nanoseconds, %l milliseconds."""
-    if offset is None:
-        offset = offset_of(mode)
+def formatter(text: str, offset: int) -> Callable[[int], str]:
+    """`format(nanoseconds)`: strftime in local time, with %f microseconds, %k nanoseconds, %l milliseconds.
+
+    `offset` is that of `offset_of`.
+    """
     fraction = "%f" in text or "%k" in text or "%l" in text
 
     def format(nanoseconds: int) -> str:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # Bytes of a stack entry: a u64 address, or struct bpf_stack_build_id (s32 status, 20 bytes of id, u64 offset).
 FRAME, BUILD_ID_FRAME = 8, 32
 
+LOOKUPS = ("kernel_symbol", "user_symbol", "username", "cgroup_path", "strerror", "signal")
+
 
 class Names:
     """Resolves what decoded values refer to. `read_stack(map, id)` gives the bytes of a stack, None when it is gone."""
@@ -57,6 +59,7 @@ class Names:
         self._keeping = False
         self._symbols = symbols
         self._tap: Callable[[Any], Any] | None = None
+        self.offset_of = _clock.offset_of  # what takes a clock's time to the time of day
         self._read_stack = read_stack
         self._trailer = trailer
         self.max_strlen = max_strlen  # strings with room for one byte more are cut: others have all that there is
@@ -83,6 +86,11 @@ class Names:
         self._tap = tap
         if self._symbols is not None:
             self._symbols = tap(self._symbols)
+
+    def tap_lookups(self, tap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put something between: `tap(name, method)` is called instead of each method of LOOKUPS."""
+        for name in LOOKUPS:
+            setattr(self, name, tap(name, getattr(self, name)))
 
     def cut_text(self, raw: bytes) -> str:
         """Text whose buffer was full: marked as cut where nothing ends it."""
@@ -171,7 +179,8 @@ class Names:
         return take if self.keeps else read
 
     def clock(self, mode: str, text: str) -> Callable[[int], str]:
-        return _clock.formatter(mode, text)
+        """What formats times of a clock."""
+        return _clock.formatter(text, self.offset_of(mode))
 
     def username(self, uid: int) -> str:
         """The first name that /etc/passwd gives for `uid`, or ""."""

@@ -8,7 +8,7 @@ from ..errors import AttachError, FormatError, UsageError
 from ..objects import Batch
 from . import _clock
 from . import _events as ev
-from ._tape import NAMED, stack_key
+from ._tape import stack_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,9 +76,8 @@ class Replay:
 
     def tap(self, names: Names) -> None:
         """Names are those that were recorded."""
-        for method in NAMED:
-            setattr(names, method, self._answer(method, getattr(names, method)))
-        setattr(names, "clock", lambda mode, text: _clock.formatter(mode, text, self._offset(mode)))  # noqa: B010
+        names.tap_lookups(self._answer)
+        names.offset_of = self._offset
         names.tap_symbols(lambda symbols: ReplayedSymbols(self.names))
 
     def _offset(self, mode: str) -> int:

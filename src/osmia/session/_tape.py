@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     Write = Callable[[tuple[Any, ...]], None]
 
-NAMED = ("kernel_symbol", "user_symbol", "username", "cgroup_path", "strerror", "signal")
-
 
 class Recorder:
     """Records a session to a file: give it to `Session` as `tape`. A context manager."""
@@ -50,9 +48,8 @@ class Recorder:
 
     def tap(self, names: Names) -> None:
         """Note what `names` makes of addresses and numbers."""
-        for method in NAMED:
-            setattr(names, method, self._noted(method, getattr(names, method)))
-        setattr(names, "clock", lambda mode, text: _clock.formatter(mode, text, self._offset(mode)))  # noqa: B010
+        names.tap_lookups(self._noted)
+        names.offset_of = self._offset
         names.tap_symbols(lambda symbols: RecordedSymbols(symbols, self._note))
 
     def _offset(self, mode: str) -> int:
