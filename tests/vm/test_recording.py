@@ -106,7 +106,7 @@ def replayed(path: Path, script: str = "") -> str:
     out: list[str] = []
     tape = Replay(str(path))
     obj = osmia.compile(script, target="vm") if script else tape.object
-    with Session(obj, None, sink=TextSink(out.append, out.append), tape=tape) as session:  # type: ignore[arg-type]
+    with Session(obj, tape.wrap(None), sink=TextSink(out.append, out.append), tape=tape) as session:
         replay(session, tape)
     return "".join(out)
 
@@ -263,7 +263,7 @@ def test_probes_that_were_not_recorded(recorded: tuple[Path, str], tmp_path: Pat
     told: list[str] = []
     obj = osmia.compile(OTHER + " tracepoint:syscalls:sys_enter_close { @closed = count(); }", target="vm")
     tape = Replay(str(path), told.append)
-    with Session(obj, None, tape=tape) as session:  # type: ignore[arg-type]
+    with Session(obj, tape.wrap(None), tape=tape) as session:
         replay(session, tape)
     assert len(told) == 1
     assert "it has no events of tracepoint:syscalls:sys_enter_close; it has those of tracepoint:" in told[0]

@@ -51,7 +51,7 @@ def _run(obj: Object, options: RunOptions, tape: Replay, out: Output) -> int:
 
     session = Session(
         obj,
-        None,  # type: ignore[arg-type]  # the recording is in its place
+        tape.wrap(None),
         sink=make_sink(options, out),
         unsafe=options.unsafe,
         warnings=options.warnings,

@@ -447,7 +447,8 @@ class ReplayedMap:
     def lookup(self, key: bytes) -> bytes | None:
         entry = self._found("lookup")
         if self._map is not None:
-            return self._map.lookup(key)  # type: ignore[no-any-return]
+            found: bytes | None = self._map.lookup(key)
+            return found
         return entry[4] if len(entry) > 4 and isinstance(entry[4], bytes) else None
 
     def update(self, key: bytes, value: bytes) -> None:

@@ -72,9 +72,9 @@ class Recorder:
 
     def outside(self, make: Callable[[], Event]) -> Event:
         """What an action got from the machine around it."""
-        event: Any = make()
-        self.write(("outside", type(event).__name__, event.text))
-        return event  # type: ignore[no-any-return]
+        event = make()
+        self.write(("outside", type(event).__name__, getattr(event, "text", "")))
+        return event
 
     def close(self) -> None:
         self._writer.close()
@@ -298,9 +298,9 @@ class RecordedMap:
 
     def lookup(self, key: bytes) -> bytes | None:
         with self._owner.lock:
-            found = self._map.lookup(key)
+            found: bytes | None = self._map.lookup(key)
             self._done("lookup", key, found)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def update(self, key: bytes, value: bytes) -> None:
         with self._owner.lock:
