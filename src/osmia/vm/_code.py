@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from ..errors import IsaError, VmError
+from ..errors import FormatError, IsaError, NotSupported, VmError
 from ..isa import decode, op
 from ._code_check import CALL, check, falls_through, target
 from ._machine import CODE_SHIFT, FUNCTION_HANDLES
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..isa import Instruction
-    from ..objects import LineInfo, Object, ProgramSpec
+    from ..objects import LineInfo, LinkedProgram, Object, ProgramSpec
     from ._machine import Machine
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
@@ -87,7 +87,7 @@ class Code:
         """Link a program of an object; `maps` by name, added to the machine before."""
         from ..objects import link
 
-        linked = link(spec, obj)
+        linked = _relocated(link(spec, obj), obj, spec.name)
         slots: dict[int, tuple[Any, int]] = {}
         for r in linked.relocations:
             found = maps.get(r.symbol)
@@ -196,3 +196,24 @@ class Code:
                 break
             best = line
         return best
+
+
+def _relocated(linked: LinkedProgram, obj: Object, name: str) -> LinkedProgram:
+    """CO-RE relocations resolved in this machine's types, as they are where it is verified: structs that helpers make
+    are laid out so. NotSupported where those types cannot be read.
+    """
+    if not linked.core:
+        return linked
+    from contextlib import closing
+
+    from ..btf import load_kernel_btf
+    from ..objects import apply_core
+
+    try:
+        kernel = load_kernel_btf()
+    except (FormatError, OSError) as error:
+        raise NotSupported(
+            f"load {name}: its CO-RE relocations need this machine's types: {error}", feature="CO-RE relocations"
+        ) from None
+    with closing(kernel):
+        return apply_core(linked, obj.btf, kernel)

@@ -170,8 +170,11 @@ class Machine:
             found = HELPERS.get(number)
         if found is None:
             from ..isa import helper_name
+            from ..objects import POISON
             from ._helpers import INSTEAD
 
+            if number == POISON:
+                return _poisoned
             short = helper_name(number) or str(number)
             name = f"bpf_{short}"
             instead = f"{INSTEAD[short]}, or " if short in INSTEAD else ""
@@ -198,6 +201,11 @@ class Machine:
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store bytes in the program's memory; VmFault where it may not be written."""
         self.memory.write(address, data)
+
+
+def _poisoned(machine: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    """What stands for a CO-RE relocation that could not be resolved: no run that asks first comes here."""
+    raise VmFault("a field, type or value is used that this machine's kernel has not", kind="instruction")
 
 
 def _number(name: str) -> int:
