@@ -184,9 +184,11 @@ class KernelTarget:
                 loaded.maps[spec.name] = _shared(given[spec.name])
                 continue
             if spec.name == ".kconfig":
-                from ._kconfig import kconfig_contents
+                from ..objects import kconfig_contents
 
-                spec = spec.replace(contents=kconfig_contents(loaded.object, spec), frozen=True)
+                config = syscalls.kernel_config() or None
+                filled = kconfig_contents(loaded.object, spec, syscalls.kernel_version(), config)
+                spec = spec.replace(contents=filled, frozen=True)
             path = f"{pin_dir}/{spec.name}" if pin_dir and spec.pinning else ""
             target = _pinned(path, spec) if path else None
             if target is None:

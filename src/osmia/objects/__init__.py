@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._core import POISON, apply_core, unresolved_at
     from ._encode import Misfit, did_you_mean, encode_prefix, encode_value, packed_address
     from ._formats import derive_formats
+    from ._kconfig import at_version, kconfig_contents
     from ._read_elf import read_elf
     from ._select import select_programs
     from ._variables import Variable, encode_variable, find_variable, set_variables, variables
@@ -36,12 +37,14 @@ _LAZY = {
     "POISON": "_core",
     "Variable": "_variables",
     "apply_core": "_core",
+    "at_version": "_kconfig",
     "derive_formats": "_formats",
     "did_you_mean": "_encode",
     "encode_prefix": "_encode",
     "encode_value": "_encode",
     "encode_variable": "_variables",
     "find_variable": "_variables",
+    "kconfig_contents": "_kconfig",
     "packed_address": "_encode",
     "read_elf": "_read_elf",
     "select_programs": "_select",
@@ -73,6 +76,7 @@ __all__ = [
     "ValueType",
     "Variable",
     "apply_core",
+    "at_version",
     "cache_dir",
     "cache_key",
     "derive_formats",
@@ -81,6 +85,7 @@ __all__ = [
     "encode_value",
     "encode_variable",
     "find_variable",
+    "kconfig_contents",
     "link",
     "pack",
     "packed_address",

@@ -92,7 +92,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._caps import CAPABILITIES, capability_names, effective_capabilities, has_capability, lockdown, sysctl
     from ._explain import explain, grant_command, needed_capability, stands_for, suspects
-    from ._host import cpu_list, kernel_version, parse_cpu_list, possible_cpus, raise_memlock, raise_open_files, tracefs
+    from ._host import (
+        cpu_list,
+        kernel_config,
+        kernel_version,
+        parse_cpu_list,
+        possible_cpus,
+        raise_memlock,
+        raise_open_files,
+        tracefs,
+    )
     from ._process import end_with_parent, pidfd_open, process_read, setns, unshare
     from ._sort import sort_records
 
@@ -105,6 +114,7 @@ _LAZY = {
     "lockdown": "_caps",
     "sysctl": "_caps",
     "cpu_list": "_host",
+    "kernel_config": "_host",
     "kernel_version": "_host",
     "parse_cpu_list": "_host",
     "possible_cpus": "_host",
@@ -174,6 +184,7 @@ __all__ = [
     "ids",
     "info",
     "iter_create",
+    "kernel_config",
     "kernel_version",
     "link_create",
     "link_detach",

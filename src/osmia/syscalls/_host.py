@@ -39,6 +39,27 @@ def kernel_version(release: str = "") -> tuple[int, int, int]:
     return numbers[0], numbers[1], numbers[2]
 
 
+def kernel_config() -> dict[str, str]:
+    """CONFIG_ name -> value ("y", "m", "42", '"text"') of the running kernel; empty where it is not to be found."""
+    release = os.uname().release
+    for path in ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config"):
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError:
+            continue
+        if path.endswith(".gz"):
+            import zlib
+
+            try:
+                data = zlib.decompress(data, 31)
+            except zlib.error:
+                continue  # empty or cut off: as good as none
+        pairs = (line.partition("=") for line in data.decode(errors="replace").splitlines() if line[:7] == "CONFIG_")
+        return {name: value for name, _, value in pairs}
+    return {}
+
+
 def raise_memlock() -> None:
     """Lift RLIMIT_MEMLOCK where maps count against it: before 5.11 (kernel commit d5299b67dd59).
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from struct import pack_into
 
 from ..btf import KIND_FUNC, KIND_PTR, KIND_STRUCT, KIND_VAR, Btf, BtfType
-from ..errors import BtfError, ObjectError
+from ..errors import BtfError, NotSupported, ObjectError
 from ..isa import op
 from ..isa.map_types import PERF_EVENT_ARRAY
-from ..objects import apply_core, link
+from ..objects import apply_core, at_version, kconfig_contents, link
 from ._types import MapInfo, Program, Subprogram
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
         type=spec.type,
         attach_type=spec.attach_type,
         license=obj.license,
-        maps=tuple([_map(m, btf) for m in obj.maps]),
+        maps=tuple([_kconfig(m, btf, obj) if m.name == ".kconfig" else _map(m, btf) for m in obj.maps]),
         name=spec.name,
         subprograms=_subprograms(linked, obj),
         lines=linked.lines,
@@ -132,6 +132,19 @@ def _wide(code: bytearray, at: int, source: int, low: int, high: int) -> None:
     code[at + 1] = code[at + 1] & 0x0F | source << 4
     pack_into("<I", code, at + 4, low & 0xFFFFFFFF)
     pack_into("<I", code, at + 12, high & 0xFFFFFFFF)
+
+
+def _kconfig(spec: MapSpec, btf: Btf | None, obj: Object) -> MapInfo:
+    """Options are those of this machine's kernel, or anything where they are not known; the version is a profile's."""
+    if spec.contents is not None and any(spec.contents):
+        return _map(spec, btf)  # a target has filled it
+    from ..syscalls import kernel_config
+
+    try:
+        contents = kconfig_contents(obj, spec, (0, 0, 0), kernel_config() or None)
+    except NotSupported:
+        return _map(spec.replace(frozen=False), btf)
+    return _map(spec.replace(contents=contents, frozen=True), btf).replace(version_at=at_version(obj, spec))
 
 
 def _map(spec: MapSpec, btf: Btf | None) -> MapInfo:

@@ -23,6 +23,7 @@ class MapInfo(Data):
     frozen: bytes | None = None
     btf_fields: tuple[tuple[int, int, str], ...] = ()
     btf_value: int = 0
+    version_at: int = -1  # where in `frozen` a profile's version is to be put
 
     @property
     def spin_lock(self) -> int:

@@ -49,6 +49,8 @@ def verify(
     if not privileged:
         chosen = chosen.unprivileged()
     privileged = chosen.privileged
+    if any(info.version_at >= 0 for info in program.maps):
+        program = program.replace(maps=tuple([_at_version(info, chosen.version) for info in program.maps]))
     log = Log(level, program)
     env: Env | None = None
     try:
@@ -82,6 +84,15 @@ class _without_collector:
             import gc
 
             gc.enable()
+
+
+def _at_version(info: MapInfo, version: tuple[int, int]) -> MapInfo:
+    """The map with this version as its LINUX_KERNEL_VERSION, if it has one."""
+    if info.frozen is None or info.version_at < 0:
+        return info
+    number = version[0] << 16 | version[1] << 8
+    at = info.version_at
+    return info.replace(frozen=info.frozen[:at] + number.to_bytes(4, "little") + info.frozen[at + 4 :])
 
 
 def _structure_checks(env: Env) -> None:

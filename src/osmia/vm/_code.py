@@ -90,14 +90,14 @@ class Code:
         linked = _relocated(link(spec, obj), obj, spec.name)
         slots: dict[int, tuple[Any, int]] = {}
         for r in linked.relocations:
-            found = maps.get(r.symbol)
-            if r.kind not in ("map", "map_value") or found is None:
+            found = maps.get(".kconfig" if r.kind == "kconfig" else r.symbol)
+            if r.kind not in ("map", "map_value", "kconfig") or found is None:
                 if r.weak and found is None:
                     continue
                 raise VmError(
                     f"load {spec.name}: {r.kind} {r.symbol!r} does not exist in user space", program=spec.name
                 )
-            slots[r.insn] = (found, r.addend if r.kind == "map_value" else -1)
+            slots[r.insn] = (found, -1 if r.kind == "map" else r.addend)
         return cls(
             linked.insns,
             machine,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from ..btf import Btf
-    from ..objects import AttachPoint, Cache, Object, ProgramSpec
+    from ..objects import AttachPoint, Cache, MapSpec, Object, ProgramSpec
     from ..verifier import Policy
     from ._events import Events
     from ._machine import Helper
@@ -415,6 +415,7 @@ class VmTarget:
         """
         wanted = None if programs is None else set(programs)
         specs = [p for p in obj.programs if (p.autoload if wanted is None else p.name in wanted)]
+        obj = obj.replace(maps=tuple([_made_ready(obj, m, contents or {}, max_entries or {}) for m in obj.maps]))
         world = self.world or World(cpus=syscalls.possible_cpus())
         machine = Machine(world=world, helpers=self.helpers, memory_limit=self.memory_limit)
         loaded = LoadedVm(obj, machine, self.sources)
@@ -422,12 +423,6 @@ class VmTarget:
         try:
             self.oversight.weigh_maps(obj)
             for spec in obj.maps:
-                data = (contents or {}).get(spec.name)
-                size = (max_entries or {}).get(spec.name, 0)
-                if data is not None:
-                    spec = spec.replace(contents=data)
-                if size:
-                    spec = spec.replace(max_entries=size)
                 loaded.maps[spec.name] = create_from_spec(machine, spec, btf=btf)
             self._load_programs(loaded, specs)
             _fill_references(loaded)
@@ -514,6 +509,21 @@ def _verify(obj: Object, spec: ProgramSpec, oversight: Oversight, *, refuse: boo
     if found:
         error.add_note(found.render())  # with the way there: seen where a traceback is, as in a failed test
     raise error
+
+
+def _made_ready(obj: Object, spec: MapSpec, contents: Mapping[str, bytes], max_entries: Mapping[str, int]) -> MapSpec:
+    """The map as programs find it: what they are verified with is what they run with."""
+    if spec.name == ".kconfig":
+        from ..objects import kconfig_contents
+        from ..verifier import profile
+
+        # There is no kernel: as if it were the newest, built as this machine's was as far as that is known.
+        filled = kconfig_contents(obj, spec, (*profile().version, 0), syscalls.kernel_config())
+        spec = spec.replace(contents=filled, frozen=True)
+    data, size = contents.get(spec.name), max_entries.get(spec.name, 0)
+    if data is not None:
+        spec = spec.replace(contents=data)
+    return spec.replace(max_entries=size) if size else spec
 
 
 def _verdict_key(obj: Object, spec: ProgramSpec) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from _environment import CAPABILITIES, Place
 
-from osmia.kernel._kconfig import read_config
+from osmia.syscalls import kernel_config
 
 LOCKDOWN = "/sys/kernel/security/lockdown"
 
@@ -147,7 +147,7 @@ def test_lockdown_that_cannot_be_looked_up(place: Place) -> None:
 
 def test_options_that_the_kernel_has_are_not_said_to_lack(place: Place) -> None:
     """Whatever is not supported is put down to options that this kernel's configuration does not have."""
-    config = read_config()
+    config = kernel_config()
     if not config:
         pytest.skip("this kernel's configuration is not to be found")
     whole, _ = told(place)
