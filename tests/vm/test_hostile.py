@@ -78,7 +78,7 @@ def test_memory_that_was_freed(engine: str, machine: Machine) -> None:
 def test_the_stack_has_ends(engine: str, machine: Machine) -> None:
     assert _fault("r1 = r10\nr0 = *(u64 *)(r1 + 0)\nexit", engine, machine).kind == "read"
     assert _fault("r0 = *(u64 *)(r10 + 0)\nexit", engine, machine).kind == "read"
-    assert _fault("r1 = r10\nr1 -= 1000000\n*(u64 *)(r1 + 0) = 1\nexit", engine, machine).kind == "write"
+    assert _fault("r1 = r10\nr1 -= 100000000\n*(u64 *)(r1 + 0) = 1\nexit", engine, machine).kind == "write"
 
 
 def test_atomics_must_be_aligned(engine: str, machine: Machine) -> None:

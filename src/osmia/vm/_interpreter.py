@@ -119,7 +119,10 @@ class Interpreter:
         try:
             r[0] = other.execute(0, (r[1],), r[10])
         finally:
+            done = other.tail_calls
             other.fuel, other.tail_calls = outer
+            # They count for the whole run (kernel commit 116e04ba1459, 6.12).
+            self.tail_calls = done
         return True
 
     def fault(self, why: str, kind: str, insn: int, address: int = 0, size: int = 0) -> VmFault:

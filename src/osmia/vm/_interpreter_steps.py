@@ -8,7 +8,7 @@ from ..errors import VmFault
 from ..isa import op
 from ._code_check import CALL, CALLX, EXIT, JA, JA32, MAY_GOTO
 from ._interpreter_ops import ALU, ALU_SIGNED, JUMPS, M, W, expression, signed_divide, signed_modulo, swap
-from ._machine import FRAME_SIZE, FRAMES, FUNCTION_HANDLES
+from ._machine import FRAME_SIZE, FRAMES, TAIL_CALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Step = Callable[[list[Any]], int]
 
-_TAIL_CALL = 12
 _FORMATS = {op.B: "B", op.H: "<H", op.W: "<I", op.DW: "<Q"}
 STRUCTS = {size: Struct(text) for size, text in _FORMATS.items()}
 _factories: dict[tuple[str, bool, bool, str], Any] = {}
@@ -190,7 +189,7 @@ def _local_call(engine: Interpreter, at: int, t: int) -> Step:
 
 def _helper_call(engine: Interpreter, number: int, at: int) -> Step:
     n, machine = at + 1, engine.machine
-    if number == _TAIL_CALL:
+    if number == TAIL_CALL:
 
         def tail_call(r: list[Any]) -> int:
             try:
@@ -221,7 +220,7 @@ def _indirect_call(engine: Interpreter, register: int, at: int) -> Step:
         value = r[register]
         call = calls.get(value) or helpers.get(value)
         if call is None:
-            if value >= FUNCTION_HANDLES or value > W:
+            if value > W or value == TAIL_CALL:
                 raise engine.fault(f"call of {value:#x}, which is no function of this program", "call", at)
             call = helpers[value] = _helper_call(engine, value, at)
         return call(r)

@@ -159,7 +159,8 @@ class ModuleWriter:
         self.functions = dict(zip(code.starts, ends))
         self.escapes = {s: self._frame_escapes(s, e) for s, e in self.functions.items()}
         calls = {s: self._callees(s, e) for s, e in self.functions.items()}
-        self.needs_stack = self._closure({s for s in self.functions if self.escapes[s]}, calls)
+        on_stack = {s for s, e in self.functions.items() if self.escapes[s] or self._tail_calls(s, e)}
+        self.needs_stack = self._closure(on_stack, calls)
         self.unwinds = self._closure({s for s, e in self.functions.items() if self._may_unwind(s, e)}, calls)
 
     def _callees(self, start: int, end: int) -> set[int]:
@@ -182,6 +183,10 @@ class ModuleWriter:
                     out.add(caller)
                     grown = True
         return out
+
+    def _tail_calls(self, start: int, end: int) -> bool:
+        """Whether it tail-calls: what it calls begins where this frame is, below those of its callers."""
+        return any(i.opcode == CALL and not i.src and i.imm == _TAIL_CALL for i in self.code.slots[start:end])
 
     def _may_unwind(self, start: int, end: int) -> bool:
         if self.checked:

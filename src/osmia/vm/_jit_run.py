@@ -6,7 +6,7 @@ from ..errors import VmError, VmFault
 from . import _jit_state as slot
 from ._interpreter import DEFAULT_FUEL, FUEL_HINT
 from ._interpreter_steps import place
-from ._machine import TAIL_CALLS
+from ._machine import TAIL_CALL, TAIL_CALLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Native:
 
     def _indirect(self, at: int) -> Callable[..., int]:
         def call(value: int, *arguments: int) -> int:
-            if value > 0xFFFF_FFFF:
+            if value > 0xFFFF_FFFF or value == TAIL_CALL:
                 raise VmFault(
                     f"run {self.code.name}: instruction {at}: call of {value:#x}, which is no function of this program",
                     kind="call", insn=at, program=self.code.name,
@@ -139,19 +139,20 @@ class Native:
             self._pass_on(other)
         self._tail_calls += 1
         other._tail_calls = self._tail_calls
+        other._state[slot.DEPTH] = 0
         self._state[slot.TAIL_STATE] = other.state_address
         return other.entry
 
     def _pass_on(self, other: Native) -> None:
         other._prepare(0, self._state[slot.STACK])
         other._state[slot.FUEL] = self._state[slot.FUEL]
-        other._state[slot.DEPTH] = self._state[slot.DEPTH]
         self._others[other.state_address] = other
 
     def _tail_done(self, address: int, *_: int) -> int:
         """What the tail-called program left: its fault is ours, the fuel it burnt too."""
         other = self._others.get(address)
         if other is not None:
+            self._tail_calls = other._tail_calls  # they count for the whole run
             for index in (slot.PENDING, slot.KIND, slot.INSN, slot.ADDRESS, slot.SIZE, slot.FUEL):
                 self._state[index] = other._state[index]
             if self._state[slot.PENDING] == slot.FAULT:
@@ -213,10 +214,14 @@ class Native:
         """
         if not self.entry:
             raise VmError(f"run {self.code.name}: it was closed", program=self.code.name)
-        machine = self.machine
+        machine, state = self.machine, self._state
+        outer = machine.context
+        # A helper of a run that is on may have asked for this one.
+        interrupted = (
+            (state[slot.FUEL], state[slot.DEPTH], state[slot.STACK], self._tail_calls) if machine.depth else None
+        )
         self._prepare(fuel, machine.stack_top)
         self._tail_calls = 0
-        outer = machine.context
         if not machine.depth:
             machine.context = r1
         machine.depth += 1
@@ -225,6 +230,8 @@ class Native:
         finally:
             machine.depth -= 1
             machine.context = outer
+            if interrupted is not None:
+                state[slot.FUEL], state[slot.DEPTH], state[slot.STACK], self._tail_calls = interrupted
         if self._state[slot.PENDING]:
             self._raise_pending()
         return result
