@@ -176,6 +176,40 @@ char _license[] SEC("license") = "GPL";
 """
 
 
+TIMER = r"""
+typedef unsigned int u32; typedef unsigned long long u64;
+#define SEC(x) __attribute__((section(x), used))
+static long (*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*timer_init)(void *timer, void *map, u64 flags) = (void *)169;
+static long (*timer_set)(void *timer, void *callback) = (void *)170;
+static long (*timer_start)(void *timer, u64 after, u64 flags) = (void *)171;
+struct bpf_timer { u64 opaque[2]; } __attribute__((aligned(8)));
+struct element { struct bpf_timer timer; u64 fired; };
+struct { int (*type)[2]; u32 *key; struct element *value; int (*max_entries)[1]; } timed SEC(".maps");
+static int fired(void *map, int *key, struct element *e) { e->fired += 1; return 0; }
+SEC("tracepoint/syscalls/sys_enter_openat") int start(void *ctx)
+{
+	u32 key = 0;
+	struct element *e = (struct element *)map_lookup(&timed, &key);
+	if (e && !timer_init(&e->timer, &timed, 1)) {
+		timer_set(&e->timer, fired);
+		timer_start(&e->timer, 1, 0);
+	}
+	return 0;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+@pytest.mark.skipif(not CLANG, reason="needs clang, which builds the object")
+def test_timers_of_programs_run_behind_events(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "t.c", tmp_path / "t.bpf.o"
+    source.write_text(TIMER)
+    subprocess.run([str(CLANG), "-O2", "-g", "-target", "bpf", "-c", source, "-o", out], check=True, timeout=60)
+    assert main(["run", "-q", "--target", "vm", str(out), "-c", "cat /dev/null"]) == 0
+    assert ".fired = 1 }" in capfd.readouterr().out
+
+
 @pytest.mark.skipif(not CLANG, reason="needs clang, which builds the object")
 def test_an_object_built_from_c(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "opens.c", tmp_path / "opens.bpf.o"

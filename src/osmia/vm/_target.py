@@ -191,10 +191,19 @@ class LoadedVm:
             data["cookie"] = hook.cookie(at)
             data["func_ip"] = address
             try:
-                return self.run(hook.program, record, task)
+                result = self.run(hook.program, record, task)
+                if self.sources and "timers" in data:
+                    self._run_timers()
+                return result
             except Exception as error:
                 self.fail(error)
                 return 0
+
+    def _run_timers(self) -> None:
+        """Callbacks of the programs' timers that are due. Of live events alone: who fires them moves the clock too."""
+        from ._helpers_timer import run_due
+
+        run_due(self.machine)
 
     def fail(self, error: BaseException) -> None:
         """Keep the first error for the session, and wake it."""
