@@ -12,6 +12,7 @@ from ._context_layouts import LAYOUTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._helpers_tunnel import Tunnel
     from ._machine import Machine
     from ._memory import Region
 
@@ -135,6 +136,7 @@ class SkbContext(PacketContext):
         self.mac_len = 0  # skb->mac_len: 0 until something sets it
         self.encapsulation = False
         self.csum_level = -1  # CHECKSUM_UNNECESSARY from 0 on
+        self.tunnel: Tunnel | None = None  # see `_helpers_tunnel`
         self.load_packet(packet)
 
     def load_packet(self, packet: bytes) -> None:
@@ -146,6 +148,7 @@ class SkbContext(PacketContext):
         self.encapsulation = False
         self.transport = self.mac_len = 0
         self.csum_level = -1
+        self.tunnel = None
         self.mac = self.data
         self.network = self.data + ETH_HLEN
         self["protocol"] = int.from_bytes(packet[12:14], "little")

@@ -44,6 +44,7 @@ _MODULES = {
     "task": "get_current_task get_current_task_btf task_pt_regs get_stackid get_stack get_task_stack get_func_arg "
     "get_func_ret get_func_arg_cnt d_path seq_write seq_printf",
     "timer": "timer_init timer_set_callback timer_start timer_cancel",
+    "tunnel": "skb_get_tunnel_key skb_set_tunnel_key skb_get_tunnel_opt skb_set_tunnel_opt skb_get_xfrm_state",
     "world": "ktime_get_ns ktime_get_boot_ns ktime_get_coarse_ns ktime_get_tai_ns jiffies64 get_prandom_u32 "
     "get_smp_processor_id get_numa_node_id get_current_pid_tgid get_current_uid_gid get_current_comm "
     "get_current_cgroup_id get_current_ancestor_cgroup_id get_ns_current_pid_tgid send_signal send_signal_thread "

@@ -153,6 +153,40 @@ def test_sched_cls(seed: int) -> None:
     assert (vm.retval, vm.packet.hex()) == (kernel.retval, kernel.packet.hex()), text
 
 
+def _tunnel_step(random: Random) -> str:
+    size = random.choice((8, 22, 24, 28, 44, 44, 44, 44, 16, 12))
+    flags = random.choice((0, 0, 1, 1, 2, 4, 8, 16, 31, 32))
+    # struct bpf_tunnel_key: id, remote address, ToS, TTL, ext, label, local address
+    ext, label = random.choice((0, 0, 0, 1)), random.choice((0, 0, 0, 0x12345, 0xFFFFFFFF))
+    words = [random.getrandbits(63) for _ in range(6)]
+    words[2] = words[2] & 0x0000FFFFFFFFFFFF | ext << 48
+    words[3] = words[3] & ~0xFFFFFFFF | label
+    key = "\n".join(f"r1 = {word:#x} ll\n*(u64 *)(r10 - {64 - 8 * i}) = r1" for i, word in enumerate(words))
+    loads = "\n".join(f"r0 = *(u64 *)(r10 - {64 - 8 * i})\nsave" for i in range(3))
+    more = "\n".join(f"r0 = *(u64 *)(r10 - {64 - 8 * i})\nsave" for i in range(3, 6))
+    return random.choice(
+        (
+            lambda: key + "\n" + _call("bpf_skb_set_tunnel_key#21", "-64", size, flags),
+            lambda: key + "\n" + _call("bpf_skb_set_tunnel_key#21", "-64", 44, flags & 1),
+            lambda: key + "\n" + _call("bpf_skb_get_tunnel_key#20", "-64", size, flags) + "\n" + loads + "\n" + more,
+            lambda: key + "\n" + _call("bpf_skb_get_tunnel_key#20", "-64", 44, flags & 17) + "\n" + loads + "\n" + more,
+            lambda: key + "\n" + _call("bpf_skb_set_tunnel_opt#30", "-64", random.choice((4, 8, 7, 12))),
+            lambda: key + "\n" + _call("bpf_skb_get_tunnel_opt#29", "-64", random.choice((4, 8, 20))) + "\n" + loads,
+            lambda: key + "\n" + _call("bpf_skb_get_xfrm_state#66", 0, "-64", 16, 0) + "\n" + loads,
+        )
+    )()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tunnels(seed: int) -> None:
+    random = Random(seed)
+    text = wrap([_tunnel_step(random) for _ in range(8)])
+    packet = _packet(random)
+    kernel = in_kernel(SCHED_CLS, text, [results_shape()], packet)
+    vm = in_vm(SCHED_CLS, text, [results_shape()], packet)
+    assert words(vm.results) == words(kernel.results), text
+
+
 def test_cgroup_skb_begins_at_the_network_header() -> None:
     load = "*(u64 *)(r10 - 64) = 0\n" + _call("bpf_skb_load_bytes#26", 0, "-64", 8) + "\n" + _LOADED
     text = wrap([load, _fields()], "r0 = 1")
