@@ -41,6 +41,8 @@ _MODULES = {
     "storage": "task_storage_get task_storage_delete sk_storage_get sk_storage_delete cgrp_storage_get "
     "cgrp_storage_delete inode_storage_get inode_storage_delete get_local_storage spin_lock "
     "spin_unlock kptr_xchg per_cpu_ptr this_cpu_ptr",
+    "syncookie": "tcp_gen_syncookie tcp_check_syncookie tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 "
+    "tcp_raw_check_syncookie_ipv4 tcp_raw_check_syncookie_ipv6",
     "task": "get_current_task get_current_task_btf task_pt_regs get_stackid get_stack get_task_stack get_func_arg "
     "get_func_ret get_func_arg_cnt d_path seq_write seq_printf",
     "timer": "timer_init timer_set_callback timer_start timer_cancel",
