@@ -23,7 +23,7 @@ from ._values import AGGREGATIONS, FLOAT_FORMATS, Batch, EventFormat, Field, Map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._core import POISON, apply_core, unresolved_at
+    from ._core import POISON, apply_core, relocated_name, unresolved_at
     from ._encode import Misfit, did_you_mean, encode_prefix, encode_value, packed_address
     from ._formats import derive_formats
     from ._kconfig import at_version, kconfig_contents
@@ -47,6 +47,7 @@ _LAZY = {
     "kconfig_contents": "_kconfig",
     "packed_address": "_encode",
     "read_elf": "_read_elf",
+    "relocated_name": "_core",
     "select_programs": "_select",
     "set_variables": "_variables",
     "unresolved_at": "_core",
@@ -90,6 +91,7 @@ __all__ = [
     "pack",
     "packed_address",
     "read_elf",
+    "relocated_name",
     "select_programs",
     "set_variables",
     "unpack",

@@ -72,14 +72,17 @@ def unresolved_at(obj: Object, program: ProgramSpec, insn: int) -> str:
     """What the call at instruction `insn` of the linked program stands for: "task_struct.pid", or "" if it is none of
     the calls that `apply_core` writes in place of what the target lacks."""
     found = [r for r in link(program, obj).core if r.insn == insn]
-    if not found:
-        return ""
-    return _describe(Btf(obj.btf), found[0]).partition(" of ")[2].partition(" at instruction ")[0]
+    return relocated_name(Btf(obj.btf), found[0]) if found else ""
 
 
 def _describe(btf: Btf, relocation: CoreRelocation) -> str:
     """`field_byte_offset of task_struct.pid at instruction 5`."""
     kind = KIND_NAMES[relocation.kind] if relocation.kind < len(KIND_NAMES) else f"kind {relocation.kind}"
+    return f"{kind} of {relocated_name(btf, relocation)} at instruction {relocation.insn}"
+
+
+def relocated_name(btf: Btf, relocation: CoreRelocation) -> str:
+    """What a relocation is about, in the types of its program: `task_struct.pid`."""
     try:
         what = btf.name(relocation.type_id)
         if relocation.kind in _FIELDS:
@@ -87,7 +90,7 @@ def _describe(btf: Btf, relocation: CoreRelocation) -> str:
             what += "".join([f".{s.name}" if s.name else f"[{s.index}]" for s in spec.steps[1:]])
     except (ObjectError, BtfError):
         what = f"type {relocation.type_id}, access {relocation.access!r}"
-    return f"{kind} of {what} at instruction {relocation.insn}"
+    return what
 
 
 def _access(relocation: CoreRelocation) -> list[int]:

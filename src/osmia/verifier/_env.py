@@ -75,7 +75,6 @@ class Env:
         self.types: Btf | None = None
         self.types_loaded = False
         self.arguments: Arguments | None = None
-        self.arguments_known = False
         self.async_callbacks: set[int] = set()
         self.protos: dict[int, Proto] = {}
         self.changes_packet = [False] * len(code.start)

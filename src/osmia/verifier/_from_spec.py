@@ -8,7 +8,7 @@ from ..btf import KIND_FUNC, KIND_PTR, KIND_STRUCT, KIND_VAR, Btf, BtfType
 from ..errors import BtfError, NotSupported, ObjectError
 from ..isa import op
 from ..isa.map_types import PERF_EVENT_ARRAY
-from ..objects import apply_core, at_version, kconfig_contents, link
+from ..objects import POISON, apply_core, at_version, kconfig_contents, link, relocated_name
 from ._types import MapInfo, Program, Subprogram
 
 TYPE_CHECKING = False
@@ -47,9 +47,15 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
     needs_types = linked.core or any(r.kind in ("kfunc", "ksym") for r in linked.relocations)
     if kernel is None and needs_types:
         with _this_kernel(spec.name) as kernel:
-            return convert(obj, spec, kernel)
+            return convert(obj, spec, kernel).replace(kernel=None)
+    absent: list[tuple[int, str]] = []
     if linked.core and kernel is not None:
-        linked = apply_core(linked, obj.btf, kernel)
+        adapted = apply_core(linked, obj.btf, kernel)
+        lacking = {r.insn: r for r in linked.core if _is_poison(adapted.insns, r.insn)}
+        if lacking:
+            local = Btf(obj.btf)
+            absent = [(slot, relocated_name(local, r)) for slot, r in sorted(lacking.items())]
+        linked = adapted
     code = bytearray(linked.insns)
     names = [m.name for m in obj.maps]
     kfuncs: dict[int, str] = {}
@@ -69,7 +75,14 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
         attach_to=spec.attach_to,
         flags=spec.flags,
         kfuncs=tuple(kfuncs.items()),
+        kernel=kernel,
+        absent=tuple(absent),
     )
+
+
+def _is_poison(insns: bytes, slot: int) -> bool:
+    """Whether CO-RE has put a call that no kernel takes in place of what is absent."""
+    return insns[8 * slot] == op.JMP | op.CALL and insns[8 * slot + 4 : 8 * slot + 8] == POISON.to_bytes(4, "little")
 
 
 def _this_kernel(program: str) -> closing[Btf]:

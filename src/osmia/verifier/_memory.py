@@ -332,19 +332,13 @@ def _context(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) 
 
 def _argument(env: Env, off: int, size: int, write: bool) -> Access | None:
     """The context of tracing, LSM and struct_ops programs: the arguments of what they attach to."""
-    from ._context_btf import arguments, btf_access, why_no_access
+    from ._context_btf import btf_access, why_no_access
     from ._struct import kernel_types
 
     types = kernel_types(env)
-    program = env.program
-    if types is None or not program.attach_to:
+    if types is None or env.arguments is None:
         # Nothing is known of the function: every slot is taken for a number.
         return Access("scalar", size) if not write and off >= 0 and off % size == 0 and off < 12 * 8 else None
-    if not env.arguments_known:
-        env.arguments_known = True
-        env.arguments = arguments(types, program.type, program.attach_type, program.attach_to, env.profile)
-    if env.arguments is None:
-        return None
     found = btf_access(types, env.arguments, off, size, write)
     if found is None and env.log is not None:
         why = why_no_access(types, env.arguments, off, size)

@@ -11,6 +11,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "check the index against the size before the access"),
     (r"operation not permitted: only socket filters", "the loader has none of the capabilities that this type takes",
      "load it with CAP_BPF, and CAP_NET_ADMIN or CAP_PERFMON for what it does"),
+    (r"attach target (\S+) is not in the kernel's types", "the kernel has no {1} to attach to",
+     "osmia list shows what this one has; --btf FILE takes the types of another"),
     (r"variable ctx access", "which field of the context is used is not known before the program runs",
      "use fixed offsets: choose with `if` or `switch`, and read the field in each branch"),
     (r"pointer arithmetic on (\w+_or_null) prohibited", "arithmetic on a pointer that may be null",

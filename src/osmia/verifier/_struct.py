@@ -19,6 +19,8 @@ _COMPOSITE = (KIND_STRUCT, KIND_UNION)
 
 def kernel_types(env: Env) -> Btf | None:
     """The BTF of the kernel in question; None where there is none."""
+    if env.program.kernel is not None:
+        return env.program.kernel
     if not env.types_loaded:
         from ..btf import load_kernel_btf
 

@@ -6,6 +6,7 @@ from .._data import Data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..btf import Btf
     from ..objects import LineInfo
     from ._explain import Explanation
 
@@ -50,7 +51,11 @@ class Subprogram(Data):
 
 
 class Program(Data):
-    """A linked program. In `insns`, a 64-bit load with src 1 or 2 holds the index into `maps`."""
+    """A linked program. In `insns`, a 64-bit load with src 1 or 2 holds the index into `maps`.
+
+    `kernel` are the types that the kernel in question has (None: this machine's); whoever gives them closes them.
+    `absent` names what they lack: (slot of the call that stands for it, "task_struct.pid").
+    """
 
     insns: bytes
     type: int
@@ -64,6 +69,8 @@ class Program(Data):
     attach_to: str = ""
     flags: int = 0
     kfuncs: tuple[tuple[int, str], ...] = ()
+    kernel: Btf | None = None
+    absent: tuple[tuple[int, str], ...] = ()
 
 
 class Verdict(Data):

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from ._state import State
     from ._types import MapInfo
 
-E2BIG = 7
+ESRCH, E2BIG = 3, 7
 TRACE_LIMIT = 10_000
 _UNPRIVILEGED = (1, 8)  # socket_filter, cgroup_skb
+_BY_TYPES = (26, 27, 29)  # tracing, struct_ops, lsm: the kernel's types say what their context is
 _MAY_SLEEP = (2, 26, 27, 29, 31)  # kprobe (uprobes), tracing, struct_ops, lsm, syscall
 NEWEST_ENCODING = (6, 15)
 SAME_WORDS = (6, 13)
@@ -113,7 +114,27 @@ def _structure_checks(env: Env) -> None:
     _structure.check_loads(code, _map_check(program), _unknown_to(profile))
     _structure.walk_graph(code, _callback_kind(program, profile), loops=profile.bounded_loops)
     _structure.find_live_registers(code, lambda insn: argument_count(env, insn))
+    _find_target(env)
     env.globals = {code.subprog_at[s.start] for s in program.subprograms if s.is_global and s.start}
+
+
+def _find_target(env: Env) -> None:
+    """What a tracing, LSM or struct_ops program attaches to: its arguments are the context."""
+    program = env.program
+    if program.type not in _BY_TYPES or not program.attach_to:
+        return
+    from ..syscalls import kernel_version
+    from ._context_btf import arguments
+    from ._struct import kernel_types
+
+    types = kernel_types(env)
+    if types is None:
+        return
+    env.arguments = arguments(types, program.type, program.attach_type, program.attach_to, env.profile)
+    # Of a version that is not this machine's, nothing is known without its types.
+    is_its_own = program.kernel is not None or kernel_version()[:2] == env.profile.version
+    if env.arguments is None and is_its_own:
+        raise Refused(f"attach target {program.attach_to} is not in the kernel's types", -1, ESRCH)
 
 
 def _check_abnormal_returns(code: Code) -> None:

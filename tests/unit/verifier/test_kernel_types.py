@@ -1,0 +1,53 @@
+"""Which kernel's types a verdict rests on: those that are given, else this machine's, for its own version."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from osmia.btf import Btf, BtfBuilder
+from osmia.isa import ATTACH_TYPES, PROG_TYPES, assemble
+from osmia.verifier import Program, profile, verify
+
+FENTRY = ATTACH_TYPES["trace_fentry"]
+READ = "r0 = *(u64 *)(r1 + 8)\nr0 = 0\nexit"
+MEMBER = "r1 = *(u64 *)(r1 + 0)\nr0 = *(u64 *)(r1 + 4096)\nr0 = 0\nexit"
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Btf:
+    """A kernel with one function, `two(struct big *, long)`, whose struct is larger than any of that name here."""
+    b = BtfBuilder()
+    u64 = b.int("unsigned long", 8)
+    big = b.struct("task_struct", 8192, [("far", u64, 8 * 4096)])
+    proto = b.func_proto(u64, [("task", b.ptr(big)), ("n", u64)])
+    b.func("two", proto)
+    return Btf(b.build())
+
+
+def program(text: str, to: str, kernel: Btf | None) -> Program:
+    return Program(assemble(text), PROG_TYPES["tracing"], FENTRY, attach_to=to, kernel=kernel)
+
+
+@pytest.mark.parametrize("version", ["5.5", "6.1", "6.18"])
+def test_given_types_are_those_of_the_kernel_in_question(kernel: Btf, version: str) -> None:
+    assert verify(program(READ, "two", kernel), profile(version)).accepted
+    assert verify(program(MEMBER, "two", kernel), profile(version)).accepted
+    beyond = verify(program(READ.replace("8)", "16)"), "two", kernel), profile(version))
+    assert not beyond.accepted and "invalid bpf_context access" in beyond.message
+
+
+def test_what_is_attached_to_has_to_be_there(kernel: Btf) -> None:
+    verdict = verify(program("r0 = 0\nexit", "three", kernel))
+    assert (verdict.accepted, verdict.errno) == (False, 3)
+    assert verdict.message == "attach target three is not in the kernel's types"
+    assert verdict.explanation and verdict.explanation.reason == "the kernel has no three to attach to"
+    assert "--btf" in verdict.explanation.remedy
+
+
+def test_of_other_versions_nothing_is_known_without_their_types(monkeypatch: pytest.MonkeyPatch, kernel: Btf) -> None:
+    monkeypatch.setattr("osmia.btf.load_kernel_btf", lambda: kernel)
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "host", "6.1.0", "#1", "x86_64")))
+    asked = program(READ, "three", None)
+    assert [verify(asked, profile(v)).accepted for v in ("6.1", "6.12")] == [False, True]
