@@ -206,20 +206,23 @@ def _shift(operation: int, a: Scalar, b: Scalar, wide: bool) -> Scalar:
         return UNKNOWN
     if wide:
         return _SHIFT64[operation](a, by)
-    value, mask = a.value & U32, a.mask & U32
-    if operation == op.LSH:
-        fits = a.u32max <= 1 << 31 - by
-        value, mask = value << by & U32, mask << by & U32
-        low = (S32_MIN, S32_MAX, a.u32min << by, a.u32max << by) if fits else _any(32)
-    elif operation == op.RSH:
-        value, mask = value >> by, mask >> by
-        low = (S32_MIN, S32_MAX, a.u32min >> by, a.u32max >> by)
-    else:
-        value, mask = tnum.shift_arithmetic((value, mask), by, 32)
-        low = (a.s32min >> by, a.s32max >> by, 0, U32)
+    value, mask, low = shifted_low(operation, a, by)
     s32min, s32max, u32min, u32max = low
     held = sync(value, mask, S64_MIN, S64_MAX, 0, U64, s32min, s32max, u32min, u32max)
     return mov32(held)
+
+
+def shifted_low(operation: int, a: Scalar, by: int) -> tuple[int, int, Four]:
+    """Value and mask of the low half, shifted, and its bounds, which do not yet know of one another."""
+    value, mask = a.value & U32, a.mask & U32
+    if operation == op.LSH:
+        fits = a.u32max <= 1 << 31 - by
+        low = (S32_MIN, S32_MAX, a.u32min << by, a.u32max << by) if fits else _any(32)
+        return value << by & U32, mask << by & U32, low
+    if operation == op.RSH:
+        return value >> by, mask >> by, (S32_MIN, S32_MAX, a.u32min >> by, a.u32max >> by)
+    value, mask = tnum.shift_arithmetic((value, mask), by, 32)
+    return value, mask, (a.s32min >> by, a.s32max >> by, 0, U32)
 
 
 def _left64(a: Scalar, by: int) -> Scalar:

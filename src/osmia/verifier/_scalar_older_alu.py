@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa import op
 from . import _tnum as tnum
 from ._scalar import S32_MAX, S32_MIN, S64_MAX, S64_MIN, UNKNOWN, Scalar, const
-from ._scalar_alu import extend_bounds, multiply, wrapping_add, wrapping_sub
+from ._scalar_alu import extend_bounds, multiply, shifted_low, wrapping_add, wrapping_sub
 from ._scalar_older import broken, low_of_wide, sync_classic, sync_wide
 from ._tnum import U32, U64
 
@@ -159,18 +159,7 @@ class Arithmetic:
         return self._sync(value, mask, a.smin >> by, a.smax >> by, 0, U64, S32_MIN, S32_MAX, 0, U32)
 
     def _shift32(self, operation: int, a: Scalar, by: int) -> Scalar:
-        value, mask = a.value & U32, a.mask & U32
-        low: Four
-        if operation == op.LSH:
-            fits = a.u32max <= 1 << 31 - by
-            value, mask = value << by & U32, mask << by & U32
-            low = (S32_MIN, S32_MAX, a.u32min << by, a.u32max << by) if fits else _any(32)
-        elif operation == op.RSH:
-            value, mask = value >> by, mask >> by
-            low = (S32_MIN, S32_MAX, a.u32min >> by, a.u32max >> by)
-        else:
-            value, mask = tnum.shift_arithmetic((value, mask), by, 32)
-            low = (a.s32min >> by, a.s32max >> by, 0, U32)
+        value, mask, low = shifted_low(operation, a, by)
         return self._zero_extended(value, mask, _by_low_bits(value, mask, low))
 
     def _zero_extended(self, value: int, mask: int, low: Four) -> Scalar:
