@@ -374,23 +374,23 @@ def _socket(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) -
 
 
 def _tp_buffer(env: Env, number: int, reg: Reg, off: int, size: int, _write: bool) -> Reg | None:
-    if off < 0:
-        env.refuse(f"R{number} invalid tracepoint buffer access: off={off}, size={size}", EACCES)
-    if reg.var.mask or reg.var.value:
-        text = offset_text(reg.var)
-        env.refuse(f"R{number} invalid variable buffer offset: off={off}, var_off={text}", EACCES)
+    _at_fixed_offset(env, number, reg, off, size, "tracepoint buffer")
     return None
 
 
 def _buffer(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) -> Reg | None:
     if write and reg.flags & RDONLY:
         env.refuse(f"R{number} cannot write into {reg.name}", EACCES)
+    _at_fixed_offset(env, number, reg, off, size, "buffer")
+    return None
+
+
+def _at_fixed_offset(env: Env, number: int, reg: Reg, off: int, size: int, what: str) -> None:
     if off < 0:
-        env.refuse(f"R{number} invalid buffer access: off={off}, size={size}", EACCES)
+        env.refuse(f"R{number} invalid {what} access: off={off}, size={size}", EACCES)
     if reg.var.mask or reg.var.value:
         text = offset_text(reg.var)
         env.refuse(f"R{number} invalid variable buffer offset: off={off}, var_off={text}", EACCES)
-    return None
 
 
 def _kernel_struct(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) -> Reg | None:
