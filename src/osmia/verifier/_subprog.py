@@ -58,9 +58,7 @@ def leave(env: Env, _insn: Instruction, at: int) -> int:
     inner = len(state.frames) > 1
     if not inner or frame.callback:
         held = frame.held
-        if inner and held is not None and state.refs == held:
-            pass
-        else:
+        if not inner or held is None or state.refs != held:
             check_leaks(env, "BPF_EXIT instruction in main prog", locks=not inner)
     if not inner:
         check_exit(env)
