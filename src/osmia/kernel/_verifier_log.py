@@ -6,6 +6,7 @@ import re
 
 from .. import syscalls
 from ..errors import KernelError, NotSupported, VerifierError
+from ..objects import line_at
 from ..verifier import reason
 
 TYPE_CHECKING = False
@@ -45,15 +46,13 @@ def place(log: str, linked: LinkedProgram | None) -> tuple[str, int, str]:
     """(file, line, source line) where the verifier stopped; ("", 0, "") when nothing tells."""
     matches = _PLACE.findall(log)
     stopped = _INSN.findall(log)
-    if linked is not None and linked.lines and stopped:
-        at = int(stopped[-1])
-        before = [line for line in linked.lines if line.insn <= at]
-        if before:
-            last = max(before, key=lambda line: line.insn)
-            return last.file, last.line, last.text
+    if linked is not None and stopped:
+        line = line_at(linked.lines, int(stopped[-1]))
+        if line is not None:
+            return line.file, line.line, line.text
     if matches:
-        text, file, line = matches[-1]
-        return file, int(line), text
+        text, file, number = matches[-1]
+        return file, int(number), text
     return "", 0, ""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._lazy import lazy
 from ._cache import Cache, cache_dir, cache_key
-from ._link import LinkedProgram, link
+from ._link import LinkedProgram, line_at, link
 from ._pack import pack, unpack
 from ._spec import (
     AttachPoint,
@@ -87,6 +87,7 @@ __all__ = [
     "encode_variable",
     "find_variable",
     "kconfig_contents",
+    "line_at",
     "link",
     "pack",
     "packed_address",

@@ -8,6 +8,10 @@ from .._data import Data
 from ..errors import ObjectError
 from ._spec import CoreRelocation, Function, LineInfo, Object, ProgramSpec, Relocation
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # Source register of call and ld_imm64 (linux/bpf.h): a function of the same program, by distance in instructions.
 PSEUDO_CALL, PSEUDO_FUNC = 1, 4
 _CALL, _LD_IMM64 = 0x85, 0x18
@@ -28,6 +32,15 @@ class LinkedProgram(Data):
     lines: tuple[LineInfo, ...] = ()
     core: tuple[CoreRelocation, ...] = ()
     names: tuple[str, ...] = ()
+
+
+def line_at(lines: Iterable[LineInfo], insn: int) -> LineInfo | None:
+    """The source line of an instruction: the last one that begins at it or before."""
+    found = None
+    for line in lines:
+        if line.insn <= insn and (found is None or found.insn <= line.insn):
+            found = line
+    return found
 
 
 def link(program: ProgramSpec, obj: Object) -> LinkedProgram:

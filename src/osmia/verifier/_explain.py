@@ -7,6 +7,7 @@ import re
 from .._data import Data
 from ..errors import IsaError
 from ..isa import Instruction, format_instruction, helper_name, op
+from ..objects import line_at
 from ._reasons import reason
 from ._remedies import Case, helper_of, words_for
 from ._state import CTX, MAP_VALUE, NOT_INIT, PACKET, PACKET_END, PACKET_META, SCALAR, STACK
@@ -15,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..objects import LineInfo
     from ._profile import Profile
     from ._state import Reg
     from ._types import Program
@@ -101,20 +101,11 @@ class _Source:
         ]
         self.program = program
         # Compilers mark what belongs to no line as line 0: it counts to the line before.
-        self.lines = sorted((line for line in program.lines if line.line), key=lambda line: line.insn)
-
-    def line(self, slot: int) -> LineInfo | None:
-        """The source line of a slot: the last that begins at it or before."""
-        found = None
-        for line in self.lines:
-            if line.insn > slot:
-                break
-            found = line
-        return found
+        self.lines = [line for line in program.lines if line.line]
 
     def place(self, slot: int) -> Place:
         """Where that is."""
-        line = self.line(slot) if slot >= 0 else None
+        line = line_at(self.lines, slot)
         text = self.text(slot)
         if line is None:
             return Place(insn=slot, text=text)

@@ -6,6 +6,7 @@ from bisect import bisect_right
 
 from ..errors import FormatError, IsaError, NotSupported, VmError
 from ..isa import decode, op
+from ..objects import line_at
 from ._code_check import CALL, check, falls_through, target
 from ._machine import CODE_SHIFT, FUNCTION_HANDLES
 
@@ -190,12 +191,7 @@ class Code:
 
     def line_of(self, slot: int) -> LineInfo | None:
         """The source line of an instruction, when the program says."""
-        best = None
-        for line in self.lines:
-            if line.insn > slot:
-                break
-            best = line
-        return best
+        return line_at(self.lines, slot)
 
 
 def _relocated(linked: LinkedProgram, obj: Object, name: str) -> LinkedProgram:
