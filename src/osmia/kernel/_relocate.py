@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import pack_into
 
 from ..errors import NotSupported, ObjectError
+from ..objects import set_wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,23 +39,15 @@ def resolve(
     return bytes(code), modules
 
 
-def _wide(code: bytearray, insn: int, source: int, low: int, high: int) -> None:
-    """Rewrite the ld_imm64 at `insn`: source register and both immediates."""
-    at = insn * 8
-    code[at + 1] = code[at + 1] & 0x0F | source << 4
-    pack_into("<I", code, at + 4, low & 0xFFFFFFFF)
-    pack_into("<I", code, at + 12, high & 0xFFFFFFFF)
-
-
 def _map_address(code: bytearray, program: str, reloc: Relocation, maps: dict[str, Map]) -> None:
     name = ".kconfig" if reloc.kind == "kconfig" else reloc.symbol
     target = maps.get(name)
     if target is None:
         raise ObjectError(f"load {program}: map {name!r} is not in the object")
     if reloc.kind == "map":
-        _wide(code, reloc.insn, _MAP_FD, target.fd, 0)
+        set_wide(code, reloc.insn, _MAP_FD, target.fd, 0)
     else:
-        _wide(code, reloc.insn, _MAP_VALUE, target.fd, reloc.addend)
+        set_wide(code, reloc.insn, _MAP_VALUE, target.fd, reloc.addend)
 
 
 def _kfunc(code: bytearray, program: str, reloc: Relocation, types: KernelTypes, modules: list[int]) -> None:
@@ -83,7 +76,7 @@ def _ksym(code: bytearray, program: str, reloc: Relocation, types: KernelTypes) 
     # A weak function is there to have its address tested (bpf_ksym_exists).
     found = types.variable(reloc.symbol) or (types.function(reloc.symbol) if reloc.weak else None)
     if found is not None:
-        _wide(code, reloc.insn, _BTF_ID, found[0], found[1])
+        set_wide(code, reloc.insn, _BTF_ID, found[0], found[1])
         return
     addr = types.address(reloc.symbol)
     if not addr and not reloc.weak:
@@ -93,4 +86,4 @@ def _ksym(code: bytearray, program: str, reloc: Relocation, types: KernelTypes) 
             hint="declare it __weak and test its address",
         )
     value = addr + reloc.addend if addr else 0
-    _wide(code, reloc.insn, 0, value, value >> 32)
+    set_wide(code, reloc.insn, 0, value, value >> 32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._lazy import lazy
 from ._cache import Cache, cache_dir, cache_key
-from ._link import LinkedProgram, line_at, link
+from ._link import LinkedProgram, line_at, link, set_wide
 from ._pack import pack, unpack
 from ._spec import (
     AttachPoint,
@@ -95,6 +95,7 @@ __all__ = [
     "relocated_name",
     "select_programs",
     "set_variables",
+    "set_wide",
     "unpack",
     "unresolved_at",
     "variables",

@@ -34,6 +34,14 @@ class LinkedProgram(Data):
     names: tuple[str, ...] = ()
 
 
+def set_wide(code: bytearray, insn: int, source: int, low: int, high: int) -> None:
+    """Rewrite the 64-bit load at an instruction: source register and both immediates."""
+    at = insn * 8
+    code[at + 1] = code[at + 1] & 0x0F | source << 4
+    pack_into("<I", code, at + 4, low & 0xFFFFFFFF)
+    pack_into("<I", code, at + 12, high & 0xFFFFFFFF)
+
+
 def line_at(lines: Iterable[LineInfo], insn: int) -> LineInfo | None:
     """The source line of an instruction: the last one that begins at it or before."""
     found = None

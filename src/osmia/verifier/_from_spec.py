@@ -8,7 +8,7 @@ from ..btf import KIND_FUNC, KIND_PTR, KIND_STRUCT, KIND_VAR, Btf, BtfType
 from ..errors import BtfError, NotSupported, ObjectError
 from ..isa import op
 from ..isa.map_types import PERF_EVENT_ARRAY
-from ..objects import POISON, apply_core, at_version, kconfig_contents, link, relocated_name
+from ..objects import POISON, apply_core, at_version, kconfig_contents, link, relocated_name, set_wide
 from ._types import MapInfo, Program, Subprogram
 
 TYPE_CHECKING = False
@@ -120,7 +120,9 @@ def _relocate(
         if name not in maps:
             raise ObjectError(f"verify {program}: map {name!r} is not in the object")
         by_value = r.kind != "map"
-        _wide(code, at, op.PSEUDO_MAP_VALUE if by_value else op.PSEUDO_MAP_FD, maps.index(name), r.addend * by_value)
+        set_wide(
+            code, r.insn, op.PSEUDO_MAP_VALUE if by_value else op.PSEUDO_MAP_FD, maps.index(name), r.addend * by_value
+        )
         return
     kind = KIND_FUNC if r.kind == "kfunc" else KIND_VAR
     found = kernel.find(r.symbol, kind) if kernel is not None else None
@@ -133,18 +135,12 @@ def _relocate(
         else:
             raise ObjectError(f"verify {program}: the kernel's types have no kfunc {r.symbol!r}")
     elif found is not None:
-        _wide(code, at, op.PSEUDO_BTF_ID, found, 0)
+        set_wide(code, r.insn, op.PSEUDO_BTF_ID, found, 0)
     elif r.weak:
-        _wide(code, at, 0, 0, 0)
+        set_wide(code, r.insn, 0, 0, 0)
     else:
         # A variable without a type: an address, which is a number to the verifier.
-        _wide(code, at, 0, 0x1000 + r.addend, 0xFFFF_8000)
-
-
-def _wide(code: bytearray, at: int, source: int, low: int, high: int) -> None:
-    code[at + 1] = code[at + 1] & 0x0F | source << 4
-    pack_into("<I", code, at + 4, low & 0xFFFFFFFF)
-    pack_into("<I", code, at + 12, high & 0xFFFFFFFF)
+        set_wide(code, r.insn, 0, 0x1000 + r.addend, 0xFFFF_8000)
 
 
 def _kconfig(spec: MapSpec, btf: Btf | None, obj: Object) -> MapInfo:
