@@ -11,10 +11,12 @@ from ._state import SCALAR, is_spill
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..isa import Instruction
     from ._env import Env
     from ._state import Checkpoint, History
 
 ARGS = 0x3E
+_ALWAYS = 1 << 16
 
 
 def mark_precise(env: Env, number: int) -> None:
@@ -51,6 +53,23 @@ def propagate(env: Env, old: Checkpoint, hist: History | None, parent: Checkpoin
     return Backtrack(env, regs, slots).run(hist, parent, pc)
 
 
+def _touched(insn: Instruction) -> int:
+    """Registers of the innermost frame that make an instruction matter if one of them is tracked, or _ALWAYS.
+
+    Spills and fills matter for the slot, too.
+    """
+    opcode = insn.opcode
+    cls, kind = opcode & op.CLASS_MASK, opcode & op.OP_MASK
+    if cls in (op.ALU, op.ALU64):
+        changes = kind not in (op.END, op.NEG) and (kind == op.MOV or opcode & op.X)
+        return 1 << insn.dst if changes else 0
+    if cls not in (op.JMP, op.JMP32):
+        return 1 << insn.dst
+    if kind in (op.CALL, op.EXIT):
+        return _ALWAYS
+    return 1 << insn.dst | 1 << insn.src if opcode & op.X and kind != op.JA else 0
+
+
 class Backtrack:
     """Registers and slots that still have to be tracked, per frame; frames grow and shrink on the way back."""
 
@@ -68,15 +87,22 @@ class Backtrack:
 
         Returns whether any mark was new.
         """
+        touched = self.env.touched
+        if touched is None:
+            touched = self.env.touched = [_touched(insn) for insn in self.code.insns]
         while True:
+            regs, slots = self.regs[-1] | _ALWAYS, self.slots
             while hist is not None:
-                if not self._step(hist, after):
-                    self._mark_all(parent)
-                    return True
+                # Most instructions have nothing to do with what is tracked.
+                if touched[hist.insn] & regs or hist.linked or (hist.slot >= 0 and slots[hist.frame] >> hist.slot & 1):
+                    if not self._step(hist, after):
+                        self._mark_all(parent)
+                        return True
+                    if not any(self.regs) and not any(slots):
+                        return self.changed
+                    regs = self.regs[-1] | _ALWAYS
                 after = hist.insn
                 hist = hist.before
-                if not any(self.regs) and not any(self.slots):
-                    return self.changed
             if parent is None:
                 return self.changed
             if not self._mark(parent):
