@@ -30,9 +30,12 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     from ..vm import LoadedVm, VmTarget, packet_program, read_capture, run_packets, write_capture
 
     wanted = args.text("pcap_out")
-    if wanted and os.path.exists(wanted) and os.path.samefile(wanted, args.text("pcap_in")):
+    source = "/dev/stdin" if args.text("pcap_in") == "-" else args.text("pcap_in")
+    if wanted == "-":
+        raise UsageError("write capture -: standard output has the counts", hint="give --pcap-out a file")
+    if wanted and os.path.exists(wanted) and os.path.exists(source) and os.path.samefile(wanted, source):
         raise UsageError(f"write capture {wanted}: it is the one that is read", hint="give another name")
-    capture = read_capture(args.text("pcap_in"))
+    capture = read_capture(source)
     if capture.truncated:
         complain(f"WARNING: the capture ends within a packet: {capture.truncated} bytes are left out\n")
     obj, name = packet_program(obj, args.text("program"))
@@ -54,13 +57,13 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
 
         keep = kept.append if wanted else None
         tally = run_packets(loaded, loaded.programs[name], capture, keep=keep, drain=drain)
-        if wanted:
-            write_capture(wanted, kept, next(iter(capture.links), 1))
         out.write(_verdicts(tally, options.format))
         session.emit(Ended(0))
         for map_name in sorted(session.maps):
             session.emit(session.maps[map_name].snapshot())
         out.flush(force=True)
+        if wanted:
+            write_capture(wanted, kept, next(iter(capture.links), 1))
         if tally.failure is not None:
             raise tally.failure
     return 0

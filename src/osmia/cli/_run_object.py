@@ -35,7 +35,11 @@ OPTIONS = (
     ),
     Option(("--unsafe",), "allow system()"),
     Option(("--target",), "run it in the kernel, or in user space", "TARGET", TARGETS),
-    Option(("--pcap-in",), "run a packet program on the packets of this file, in user space; count verdicts", "FILE"),
+    Option(
+        ("--pcap-in",),
+        "run a packet program on the packets of this file (-: standard input), in user space; count verdicts",
+        "FILE",
+    ),
     Option(("--pcap-out",), "write the packets that it lets pass, as it leaves them", "FILE"),
     Option(("--program",), "with --pcap-in, the program, where the file has several", "NAME"),
     Option(("--dry-run",), "attach everything, then end"),

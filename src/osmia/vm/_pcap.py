@@ -6,6 +6,7 @@ draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. A file is read at once; pac
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 from struct import Struct
 
 from .._data import Data
@@ -24,6 +25,7 @@ MAGIC = {
     b"\x4d\x3c\xb2\xa1": ("<", 1_000_000_000),
     b"\xa1\xb2\x3c\x4d": (">", 1_000_000_000),
 }
+_PCAPNG = b"\x0a\x0d\x0d\x0a"
 SECTION, INTERFACE, SIMPLE, ENHANCED, OLD_PACKET = 0x0A0D0D0A, 1, 3, 6, 2
 IF_TSRESOL, IF_TSOFFSET = 9, 14
 # No capture holds larger frames: tcpdump's own limit is 256 KiB, USB captures go up to 128 MiB.
@@ -58,7 +60,7 @@ class Capture:
         self.truncated = 0
         if data[:4] in MAGIC:
             self._read_pcap()
-        elif data[:4] == b"\x0a\x0d\x0d\x0a":
+        elif data[:4] == _PCAPNG:
             self._read_pcapng()
         else:
             raise self._bad("not a pcap or pcapng file", 0)
@@ -111,7 +113,7 @@ class Capture:
         order, at = "<", 0
         interfaces: list[tuple[int, int, int, int]] = []  # link type, ticks a second, offset in seconds, snap length
         while at + 12 <= size:
-            if data[at : at + 4] == b"\x0a\x0d\x0d\x0a":
+            if data[at : at + 4] == _PCAPNG:
                 order = self._byte_order(at)
                 interfaces = []
             kind, total = Struct(order + "II").unpack_from(data, at)
@@ -183,7 +185,9 @@ def read_capture(path: str | os.PathLike[str]) -> Capture:
     """The packets of a pcap or pcapng file. `FormatError` when it is neither, `UsageError` when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(4)
+            if data in (*MAGIC, _PCAPNG):  # what is no capture may have no end either
+                data += file.read()
     except OSError as e:
         raise UsageError(f"read capture {os.fspath(path)}: {e.strerror}") from None
     return Capture(data, os.fspath(path))
@@ -216,7 +220,8 @@ def write_capture(path: str | os.PathLike[str], packets: Iterable[Packet], link:
             try:
                 file.writelines(encode_pcap(counted(), link))
             except BaseException:
-                os.unlink(path)
+                if S_ISREG(os.fstat(file.fileno()).st_mode):
+                    os.unlink(path)
                 raise
     except OSError as e:
         raise UsageError(f"write capture {os.fspath(path)}: {e.strerror}") from None

@@ -95,7 +95,9 @@ def read_recording(path: str | os.PathLike[str]) -> list[Entry]:
     """All entries but the last. FormatError with the offset of what is damaged, UsageError for what is no file."""
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(len(MAGIC))
+            if data[:6] == MAGIC[:6]:  # what is no recording may have no end either
+                data += file.read()
     except OSError as error:
         cause = (error.strerror or str(error)).lower()
         raise UsageError(f"read recording {os.fspath(path)}: {cause}", hint="osmia trace --record makes one") from None
