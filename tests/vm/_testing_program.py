@@ -10,6 +10,8 @@ static void *(*lookup)(void *map, const void *key) = (void *)1;
 static void (*tail_call)(void *ctx, void *map, u32 index) = (void *)12;
 static u32 (*cpu_id)(void) = (void *)8;
 static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
+static long (*pop)(void *map, void *value) = (void *)88;
+static long (*output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static long (*counter)(void *ctx, u64 what) = (void *)56; /* perf_prog_read_value: user space has none */
 
 struct in6_addr { u8 bytes[16]; };
@@ -33,6 +35,9 @@ struct inner { int (*type)[1]; u32 *key; u64 *value; int (*max_entries)[4]; };
 struct inner one SEC(".maps");
 struct { int (*type)[13]; int (*max_entries)[4]; u32 *key; int (*value_size)[4]; struct inner *values[]; }
     tables SEC(".maps");
+
+struct { int (*type)[22]; u16 *value; int (*max_entries)[2]; } pool SEC(".maps");
+struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(".maps");
 
 enum mode { OFF, ON = 3 };
 const volatile u32 only = 7;
@@ -79,6 +84,13 @@ SEC("xdp") int number(struct xdp_md *ctx)
 	u64 *found = lookup(&numbers, &key);
 	u64 *v6 = lookup(&nets6, &(struct prefix6){128, {1}});
 	return found && !v6 ? *found : 0;
+}
+SEC("xdp") int take(struct xdp_md *ctx)
+{
+	u16 port = 0;
+	pop(&pool, &port);
+	output(&ring, &port, sizeof(port), 0);
+	return port;
 }
 SEC("perf_event") int sampled(void *ctx) { u64 out[3]; return ((long (*)(void *, void *, u32))counter)(ctx, out, 24); }
 char _license[] SEC("license") = "GPL";

@@ -18,7 +18,7 @@ Make = Callable[..., Vm]
 needs_clang = pytest.mark.skipif(not shutil.which("clang"), reason="needs clang, which builds the programs")
 KEY = {"saddr": "10.0.0.1", "dport": 0x5000, "proto": 6}
 PACKET = bytes(64)
-USED = ["flows", "networks", "cpus", "first", "second", "nested", "forward", "number"]
+USED = ["flows", "networks", "cpus", "first", "second", "nested", "forward", "number", "take"]
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,28 @@ def test_programs_and_maps_as_elements(vm: Vm) -> None:
 
     vm.maps["ports"][2] = 9
     assert vm.run(PACKET, program="forward").name == "REDIRECT" and dict(vm.maps["ports"]) == {2: 9}
+
+
+@needs_clang
+def test_a_queue_is_filled_and_emptied(vm: Vm) -> None:
+    pool = vm.maps["pool"]
+    assert verdict(vm, "take") == 0
+    pool.push(30)
+    pool.push(40)
+    with pytest.raises(MapError, match="it is full"):
+        pool.push(50)
+    with pytest.raises(UsageError, match="65536 is not from 0 to 65535"):
+        pool.push(65536)
+    assert verdict(vm, "take") == 30 and pool.pop() == 40 and pool.pop() is None
+    for read in (dict, len, lambda m: m.value, lambda m: m[0]):
+        with pytest.raises(UsageError, match="read"):
+            read(pool)
+    assert repr(pool) == "<map pool: push() and pop()>"
+    assert [event.value for event in vm.events] == [bytes(2), bytes([30, 0])]
+    with pytest.raises(KeyError, match="read map ring: its records are events"):
+        _ = vm.maps["ring"]
+    with pytest.raises(KeyError, match=r"read map \.rodata: its variables are in globals"):
+        _ = vm.maps[".rodata"]
 
 
 @needs_clang

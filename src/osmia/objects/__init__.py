@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import POISON, apply_core, relocated_name, unresolved_at
     from ._encode import Misfit, did_you_mean, encode_prefix, encode_value, packed_address
-    from ._formats import derive_formats
+    from ._formats import BtfTypes, derive_formats
     from ._kconfig import at_version, kconfig_contents
     from ._read_elf import read_elf
     from ._select import select_programs
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._write_elf import write_elf
 
 _LAZY = {
+    "BtfTypes": "_formats",
     "Misfit": "_encode",
     "POISON": "_core",
     "Variable": "_variables",
@@ -61,6 +62,7 @@ __all__ = [
     "POISON",
     "AttachPoint",
     "Batch",
+    "BtfTypes",
     "Cache",
     "CoreRelocation",
     "EventFormat",

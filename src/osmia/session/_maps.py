@@ -35,11 +35,15 @@ class NoSuchMap(KeyError):
 
 
 class Maps(dict[str, "MapView"]):
-    """The maps of a script by name."""
+    """The maps of a script by name; `others` says of maps that have no view what to do instead."""
+
+    others: Mapping[str, str] = {}
 
     def __missing__(self, name: str) -> MapView:
         from ..objects import did_you_mean
 
+        if name in self.others:
+            raise NoSuchMap(f"read map {name}: {self.others[name]}")
         near = did_you_mean(name, self)
         raise NoSuchMap(f"read map {name}: there is none ({near or 'maps are ' + (', '.join(self) or 'none')})")
 

@@ -1,10 +1,12 @@
-"""Maps that a session does not print: those whose elements are programs, maps, devices, CPUs. They can be filled."""
+"""Maps that a session does not print: of programs, maps, devices and CPUs; queues. They can be filled all the same."""
 
 from __future__ import annotations
 
+from ..btf import Btf
 from ..errors import UsageError
-from ..objects import MapFormat, ValueType, did_you_mean
+from ..objects import BtfTypes, MapFormat, ValueType, did_you_mean
 from ._maps import Maps, MapView
+from ._readers import RINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,14 +16,15 @@ if TYPE_CHECKING:
     from ..objects import MapSpec, Object
     from ._names import Names
 
-PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS = 3, 12, 13
+PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, QUEUE, STACK = 3, 12, 13, 22, 23
 _MAPS = (ARRAY_OF_MAPS, HASH_OF_MAPS)
 _TARGETS = (14, 16, 17, 25)  # devmap, cpumap, xskmap, devmap_hash
 
 
 def all_maps(obj: Object, loaded: Any, printed: dict[str, MapView], names: Names) -> Maps:
-    """The maps that are `printed`, and of an object from a C compiler those of references."""
+    """The maps that are `printed`, and of an object from a C compiler those of references, queues and stacks."""
     out = Maps(printed)
+    out.others = {spec.name: _instead(spec) for spec in obj.maps}
     if obj.ring or obj.settings:
         return out
     for spec in obj.maps:
@@ -29,6 +32,9 @@ def all_maps(obj: Object, loaded: Any, printed: dict[str, MapView], names: Names
             continue
         if spec.type == PROG_ARRAY or spec.type in _MAPS:
             out[spec.name] = ReferenceView(spec, loaded, out, names)
+        elif spec.type in (QUEUE, STACK):
+            value = BtfTypes(Btf(obj.btf) if obj.btf else None).of(spec.value_type, spec.value_size)
+            out[spec.name] = QueueView(MapFormat(spec.name, spec.name, None, value), loaded.maps[spec.name], names)
         elif spec.type in _TARGETS:
             out[spec.name] = MapView(_format(spec, _number(spec.value_size)), loaded.maps[spec.name], names)
     return out
@@ -44,6 +50,44 @@ def _number(size: int) -> ValueType:
 
 def _format(spec: MapSpec, value: ValueType) -> MapFormat:
     return MapFormat(spec.name, spec.name, _number(spec.key_size), value)
+
+
+def _instead(spec: MapSpec) -> str:
+    if spec.contents is not None:
+        return "its variables are in globals"
+    return "its records are events" if spec.type in RINGS else f"a map of type {spec.type} is not read or filled"
+
+
+class QueueView(MapView):
+    """A queue or a stack: `push` puts a value in, `pop` takes the next one out. Nothing else can be asked."""
+
+    def push(self, value: Any) -> None:
+        """Put a value in. MapError where it is full, UsageError for what is no value of this map."""
+        self._set(None, value)
+
+    def pop(self) -> Any:
+        """Take the next value out; None where there is none."""
+        source: Any = self._map
+        raw = source.pop(b"")
+        return None if raw is None else self._decode(raw)
+
+    @property
+    def value(self) -> Any:
+        raise UsageError(f"read map {self.name}: its values are taken out one by one", hint="use pop()")
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        raise UsageError(f"set map {self.name}: its values are put in one by one", hint="use push()")
+
+    def _items(self) -> Iterator[tuple[bytes, bytes]]:
+        raise UsageError(f"read map {self.name}: its values are taken out one by one", hint="use pop()")
+
+    def keep(self) -> None:
+        """It is not read any more when the target has let go of it."""
+        self.drop()
+
+    def __repr__(self) -> str:
+        return f"<map {self.name}: push() and pop()>"
 
 
 class ReferenceView(MapView):

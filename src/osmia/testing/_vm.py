@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from ..objects import Object
-    from ..session import Event, MapView
+    from ..session import Event, MapView, Pointer
     from ..verifier import Verdict
     from ..vm import Coverage, LoadedVm, Machine, PacketResult, Task, VmProgram, World
     from ..vm.types import Arguments, Helper
+    from ._struct import Structs
 
 SECOND = 1_000_000_000
 # Called with each Vm before it is closed.
@@ -108,6 +109,7 @@ class Vm:
         from ._symbols import VmSymbols
 
         self._attached, self._closed = Attached, False
+        self._structs: Structs | None = None
         self._script = source if isinstance(source, str) else None
         self.events: list[Event] = []
         self.warnings: list[str] = []
@@ -340,6 +342,21 @@ class Vm:
         self.machine.mock(helper, value)
         self._coverage.rebuild()
 
+    def struct(self, name: str, /, **members: object) -> Pointer:
+        """Make a struct of the kernel's ("task_struct"), or of the program's, for programs that get a pointer to one.
+
+        Members that are not given are zero. One that is a struct, or points to one, takes a dict; one that points to
+        characters a text. Returns its address, for arguments, registers and fields.
+        UsageError for an unknown type or member, and for what does not fit.
+        """
+        from ..session import Pointer
+
+        if self._structs is None:
+            from ._struct import Structs
+
+            self._structs = Structs(self.machine, self.object.btf)
+        return Pointer(self._structs.make(name, members))
+
     def finish(self) -> int:
         """End the script as Ctrl-C would: `end` probes run, maps are printed. Returns its exit status."""
         self._session.finish()
@@ -434,6 +451,8 @@ class Vm:
             self._closed = True
             for collect in collectors:
                 collect(self)
+        if self._structs is not None:
+            self._structs.close()
         self._session.close()
 
     def __enter__(self) -> Self:
