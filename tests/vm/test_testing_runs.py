@@ -58,6 +58,10 @@ def test_fields_of_the_context_of_a_packet(osmia_vm: Make, obj: Object) -> None:
     result = vm.run(bytes(64), program="classify", context={"mark": 5, "cb": [7, 0, 0, 0, 0]}, ifindex=3)
     assert result.name == "SHOT" and result.context is not None
     assert (result.context["mark"], result.context["cb"], result.context["len"]) == (6, (7, 10, 0, 0, 0), 64)
+    assert "data" not in result.context and dict(result.context)["priority"] == 0
+    assert (
+        len({result, vm.run(bytes(64), program="classify", context={"mark": 5, "cb": [7, 0, 0, 0, 0]}, ifindex=3)}) == 1
+    )
     again = vm.run(bytes(64), program="classify")
     assert again.name == "OK" and again.context is not None and again.context["mark"] == 1
     assert repr(again).startswith("PacketResult('OK', verdict=0, packet='0000") and "context" not in repr(again)

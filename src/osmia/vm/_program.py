@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..objects import Cache, ProgramSpec
     from ._code import Code
     from ._context import Context
+    from ._context_fields import Fields
     from ._context_packet import PacketContext
     from ._jit_run import Native
     from ._oversight import Meter
@@ -42,8 +43,9 @@ VERDICTS[SCHED_ACT] = VERDICTS[SCHED_CLS]
 for _type in (9, 15, 18, 23):  # cgroup_sock, cgroup_device, cgroup_sock_addr, cgroup_sysctl: errno EPERM, or go on
     VERDICTS[_type] = {0: "DENY", 1: "ALLOW"}
 VERDICTS[30] = {0: "DROP", 1: "PASS"}  # sk_lookup
-# Addresses and lengths: they follow from the packet.
-_OF_THE_PACKET = ("data", "data_end", "data_meta", "len", "wire_len", "sk", "flow_keys")
+# What follows from the packet.
+_ADDRESSES = ("data", "data_end", "data_meta", "sk", "flow_keys")
+_OF_THE_PACKET = (*_ADDRESSES, "len", "wire_len")
 # Contexts of fields alone, without packets or buffers.
 _PLAIN = ("cgroup_sock", "cgroup_sock_addr", "cgroup_device", "cgroup_sysctl", "sock_ops", "sk_lookup")
 
@@ -77,8 +79,10 @@ class TestRun(Data):
     context: bytes
 
 
-def _shown(place: Context) -> dict[str, int | tuple[int, ...]]:
-    return {name: value for name, value in place.fields().items() if name not in _OF_THE_PACKET or name == "len"}
+def _shown(place: Context) -> Fields:
+    from ._context_fields import Fields
+
+    return Fields(place.raw(), place.layout, _ADDRESSES)
 
 
 def verdict_name(type: int, verdict: int) -> str:
