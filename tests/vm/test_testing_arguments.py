@@ -182,6 +182,33 @@ def test_a_coverage_folder_that_cannot_be_made(tmp_path: Path, folder: str) -> N
 
 
 @pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
+def test_what_is_refused_is_shown_at_the_line_of_the_test(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "def helper(vm):\n"
+        "    vm.maps['@'].value = 'x'\n"
+        "def test_call(osmia_vm):\n"
+        "    helper(osmia_vm('interval:s:1 { @ = 1; }'))\n"
+        "@pytest.fixture\n"
+        "def vm(osmia_vm):\n"
+        "    return osmia_vm('interval:s:1 { @ = x; }')\n"
+        "def test_setup(vm):\n"
+        "    pass\n"
+        "def test_mock(osmia_vm):\n"
+        "    def mock(*_):\n"
+        "        vm.run('x')\n"
+        "    vm = osmia_vm('interval:s:1 { @ = rand; }', helpers={'get_prandom_u32': mock})\n"
+        "    vm.advance(1)\n"
+    )
+    for test, last in (("test_call", 3), ("test_setup", 8)):
+        done = _pytest(tmp_path, "test_it.py", "-k", test)
+        assert f"test_it.py:{last}: " in done.stdout and "osmia/" not in done.stdout, done.stdout
+        assert "osmia/" in _pytest(tmp_path, "test_it.py", "-k", test, "--full-trace").stdout
+    done = _pytest(tmp_path, "test_it.py", "-k", "test_mock")
+    assert "test_it.py:13: UsageError" in done.stdout, done.stdout
+
+
+@pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
 def test_coverage_of_a_test_run(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "from osmia.testing import Vm\n"

@@ -14,7 +14,8 @@ import os
 
 import pytest
 
-from ..errors import UsageError
+from ..errors import OsmiaError, UsageError
+from ._tracebacks import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
     collectors.append(collect)
     config.add_cleanup(lambda: collectors.remove(collect))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """What Osmia refuses is shown at the line of the test; `--full-trace` shows where it was noticed."""
+    return (yield from _at_the_test(pyfuncitem.config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The same for fixtures of the test's own."""
+    return (yield from _at_the_test(request.config))
+
+
+def _at_the_test(config: pytest.Config) -> Iterator[None]:
+    try:
+        return (yield)
+    except OsmiaError as error:
+        if not config.getoption("fulltrace", False):
+            cut(error, f"{config.rootpath}{os.sep}")
+        raise
 
 
 @pytest.fixture
