@@ -128,3 +128,11 @@ def test_the_world_can_be_set() -> None:
     assert (world.pid, world.tgid, world.comm) == (9, 9, b"a name that is ")
     world.random = lambda: 1 << 40 | 3
     assert world.random32() == 3
+
+
+def test_no_region_touches_another() -> None:
+    """Past its end there is nothing, even where the system places mappings side by side."""
+    with Memory() as memory:
+        for region in [memory.allocate(4096, f"page {i}") for i in range(64)]:
+            assert memory.find(region.end, 1) is None
+            assert memory.find(region.base - 1, 1) is None

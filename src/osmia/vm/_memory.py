@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 DEFAULT_LIMIT = 1 << 30
+PAGE = mmap.PAGESIZE
 _ROW = Struct("<QQQ")  # base, end, writable: a row of the table that checked native code searches
 _TABLE_ROWS = 4096
 MASK = 0xFFFF_FFFF_FFFF_FFFF
@@ -68,7 +69,9 @@ class Memory:
     def allocate(self, size: int, name: str = "", *, low: bool = False, writable: bool = True) -> Region:
         """`size` zeroed bytes at a page boundary; `low`: below 4 GiB, for addresses that contexts hold in 32 bits.
 
-        `writable` is about programs. Costs a mapping of at least a page: take one region for many small things.
+        `writable` is about programs. Costs a mapping of at least a page, and a page of addresses before and behind it
+        that belongs to nobody: past its ends is out of bounds, wherever other regions lie. Take one region for many
+        small things.
         """
         from ..syscalls.native import buffer_address, low_memory
 
@@ -76,10 +79,12 @@ class Memory:
             raise VmError(f"allocate {size} bytes for {name or 'memory'}: the machine's limit is {self.limit}")
         block: mmap.mmap | memoryview
         try:
-            block = low_memory(size) if low else mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            room = PAGE + size + PAGE
+            block = low_memory(room) if low else mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, OverflowError) as error:
             raise VmError(f"allocate {size} bytes for {name or 'memory'}: {error}") from None
-        region = Region(buffer_address(block), memoryview(block).cast("B"), name, writable, block)
+        view = memoryview(block).cast("B")[PAGE : PAGE + size]
+        region = Region(buffer_address(block) + PAGE, view, name, writable, block)
         self._insert(region)
         self.used += size
         return region
