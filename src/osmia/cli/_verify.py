@@ -6,7 +6,7 @@ import os
 import sys
 
 from .._data import Data
-from ..errors import OsmiaError, SourceError, UsageError
+from ..errors import ObjectError, OsmiaError, SourceError, UsageError
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, nearest, parse
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..btf import Btf
-    from ..objects import Object
+    from ..objects import Object, ProgramSpec
     from ..verifier import Policy, Profile, Program, Verdict
     from ._options import Parsed
 
@@ -61,6 +61,22 @@ class Finding(Data):
         return self.verdict.accepted and not self.violations
 
 
+class Unready(Data):
+    """A program that no loader can make ready for this kernel: it asks for what the kernel's types lack."""
+
+    spec: ProgramSpec
+    error: ObjectError
+
+    def finding(self, file: str, profile: Profile) -> Finding:
+        from ..verifier import Explanation, Place, Program, Verdict
+
+        spec, text = self.spec, self.error.message.removeprefix(f"verify {self.spec.name}: ")
+        found = Explanation(message=text, reason=text, remedy=self.error.hint, place=Place(insn=-1))
+        verdict = Verdict(False, message=text, explanation=found)
+        program = Program(b"", spec.type, spec.attach_type, name=spec.name)
+        return Finding(file=file, program=program, profile=profile, verdict=verdict)
+
+
 def usage() -> str:
     return f"""usage: osmia verify [OPTION]... FILE... | -e SCRIPT | -x HEX
 
@@ -91,7 +107,10 @@ def run(argv: Sequence[str]) -> int:
     for file, programs in _sources(args):
         try:
             for program in programs():
-                findings += [_verify(file, program, p, policy, level=args.has("verbose")) for p in profiles]
+                if isinstance(program, Unready):
+                    findings += [program.finding(file, p) for p in profiles]
+                else:
+                    findings += [_verify(file, program, p, policy, level=args.has("verbose")) for p in profiles]
         except (OsmiaError, OSError) as e:
             if not args.arguments or args.has("execute"):
                 raise
@@ -133,7 +152,7 @@ def _verify(file: str, program: Program, profile: Profile, policy: Policy | None
 # What is verified
 
 
-def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program]]]]:
+def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program | Unready]]]]:
     """What was given, by name, each with a function that reads it."""
     words = list(args.arguments)
     kind = args.text("type", "socket_filter")
@@ -150,17 +169,20 @@ def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program]
         raise UsageError("verify: it needs something to verify", hint="give an object file, or -e 'script'")
 
 
-def _in_file(path: str, kind: str, kernel: Btf | None) -> Iterable[Program]:
+def _in_file(path: str, kind: str, kernel: Btf | None) -> Iterable[Program | Unready]:
     if path.endswith(".hex"):
         return [_bytecode(path, read_script(path), kind)]
     return _of(_object(path), kernel)
 
 
-def _of(obj: Object, kernel: Btf | None) -> Iterator[Program]:
+def _of(obj: Object, kernel: Btf | None) -> Iterator[Program | Unready]:
     from ..verifier import from_spec
 
     for spec in obj.programs:
-        yield from_spec(obj, spec, kernel)
+        try:
+            yield from_spec(obj, spec, kernel)
+        except ObjectError as e:
+            yield Unready(spec=spec, error=e)
 
 
 def _kernel_types(path: str) -> Btf | None:

@@ -69,12 +69,10 @@ class Explanation(Data):
         out = [f"{where}: ERROR: {self.reason or self.message}"]
         if at.source:
             out.append(f"    {at.source.strip()}")
-        if at.insn >= 0:
+        if self.message != self.reason:
             out.append(f"  verifier: {self.message}")
-            if at.text:
-                out.append(f"  instruction {at.insn}: {at.text}")
-        else:
-            out.append(f"  verifier: {self.message}")
+        if at.insn >= 0 and at.text:
+            out.append(f"  instruction {at.insn}: {at.text}")
         if self.steps:
             out.append("  how it came to this:")
             out += [f"    {_where(s.place)}: {s.note}" for s in self.steps]
@@ -142,10 +140,19 @@ def explain(
     if text.startswith("combined stack size"):
         insn, trace = -1, ()
     case = Case(program, profile, message, source.insn(insn), registers, [source.insn(reg.origin) for reg in registers])
-    plain, remedy = words_for(case) or reason(text)
+    absent = dict(program.absent).get(insn)
+    plain, remedy = words_for(case) or reason(text) if absent is None else _words_for_absent(absent)
     leaks = acquired if "leak" in text or "Unreleased" in text else ()
     steps = _steps(source, text, insn, trace, registers, leaks)
     return Explanation(message=text, reason=plain, remedy=remedy, place=source.place(insn), steps=steps)
+
+
+def _words_for_absent(name: str) -> tuple[str, str]:
+    """For the call that CO-RE has put in place of something."""
+    return (
+        f"the kernel's types have no {name}",
+        "guard the access with bpf_core_field_exists(), or use a member that this kernel has",
+    )
 
 
 def _steps(

@@ -41,7 +41,7 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
     """The program as the verifier takes it. `kernel` are the types of the kernel in question: CO-RE relocations, kfuncs
     and kernel variables are resolved in it; None takes this machine's, when something needs one.
 
-    ObjectError for a program that cannot be linked or relocated.
+    ObjectError for a program that cannot be linked or relocated; NotSupported where that takes types that are not here.
     """
     linked = link(spec, obj)
     needs_types = linked.core or any(r.kind in ("kfunc", "ksym") for r in linked.relocations)
@@ -93,8 +93,9 @@ def _this_kernel(program: str) -> closing[Btf]:
     try:
         return closing(load_kernel_btf())
     except BtfError as e:
-        raise ObjectError(
+        raise NotSupported(
             f"verify {program}: it refers to kernel types, and there are none here: {e.message}",
+            feature="kernel types",
             hint="give a kernel's BTF: --btf FILE",
         ) from None
 
@@ -133,7 +134,10 @@ def _relocate(
         elif r.weak:
             pack_into("<BBhi", code, at, op.JMP | op.CALL, 0, 0, 2001000000)
         else:
-            raise ObjectError(f"verify {program}: the kernel's types have no kfunc {r.symbol!r}")
+            raise ObjectError(
+                f"verify {program}: the kernel's types have no kfunc {r.symbol!r}",
+                hint="guard the call with bpf_ksym_exists() on a __weak declaration",
+            )
     elif found is not None:
         set_wide(code, r.insn, op.PSEUDO_BTF_ID, found, 0)
     elif r.weak:

@@ -278,7 +278,7 @@ def path(state: State) -> tuple[tuple[int, int], ...]:
 
 def from_spec(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Program:
     """A program of an object as `verify` takes it: linked, maps by their index, CO-RE relocations resolved in `kernel`
-    (None: this machine's, when something needs it). ObjectError when that fails."""
+    (None: this machine's, when something needs it). ObjectError when that fails, NotSupported without such types."""
     from ._from_spec import convert
 
     return convert(obj, spec, kernel)
