@@ -197,6 +197,7 @@ SEC("tracepoint/syscalls/sys_enter_openat") int start(void *ctx)
 	}
 	return 0;
 }
+SEC("kprobe/vfs_read") int other(void *ctx) { return 0; }
 char _license[] SEC("license") = "GPL";
 """
 
@@ -206,7 +207,10 @@ def test_timers_of_programs_run_behind_events(tmp_path: Path, capfd: pytest.Capt
     source, out = tmp_path / "t.c", tmp_path / "t.bpf.o"
     source.write_text(TIMER)
     subprocess.run([str(CLANG), "-O2", "-g", "-target", "bpf", "-c", source, "-o", out], check=True, timeout=60)
-    assert main(["run", "-q", "--target", "vm", str(out), "-c", "cat /dev/null"]) == 0
+    words = ["run", "-q", "--target", "vm", str(out), "-c", "cat /dev/null"]
+    assert main(words) != 0
+    assert "use the kernel target" in capfd.readouterr().err
+    assert main([*words, "--program", "start"]) == 0
     assert ".fired = 1 }" in capfd.readouterr().out
 
 

@@ -38,7 +38,10 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     capture = read_capture(source)
     if capture.truncated:
         complain(f"WARNING: the capture ends within a packet: {capture.truncated} bytes are left out\n")
-    obj, name = packet_program(obj, args.text("program"))
+    names = args.texts("program")
+    if len(names) > 1:
+        raise UsageError("run: --pcap-in takes one --program")
+    obj, name = packet_program(obj, *names)
     session = Session(
         obj,
         VmTarget(),

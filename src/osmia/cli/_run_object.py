@@ -41,7 +41,7 @@ OPTIONS = (
         "FILE",
     ),
     Option(("--pcap-out",), "write the packets that it lets pass, as it leaves them", "FILE"),
-    Option(("--program",), "with --pcap-in, the program, where the file has several", "NAME"),
+    Option(("--program",), "load this program alone of the file, and those in its program arrays", "NAME", many=True),
     Option(("--dry-run",), "attach everything, then end"),
     Option(("-h", "--help"), "show this"),
 )
@@ -87,6 +87,10 @@ def run(argv: Sequence[str]) -> int:
         return run_capture(obj, options, args)
     if args.given("pcap_out"):
         raise UsageError("run: --pcap-out goes with --pcap-in")
+    if args.has("program"):
+        from ..objects import select_programs
+
+        obj = select_programs(obj, args.texts("program"))
     if options.dry_run and options.verbose:
         from ._describe import describe
 

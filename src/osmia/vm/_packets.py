@@ -5,7 +5,6 @@ from __future__ import annotations
 from .._data import Data
 from ..errors import OsmiaError, UsageError
 from ..isa import HELPERS
-from ..isa.map_types import PROG_ARRAY
 from ._pcap import ETHERNET, LINK_NAMES, RAW_IP, Packet
 from ._program import CGROUP_SKB, PACKET_KINDS, SCHED_ACT, SCHED_CLS, SOCKET_FILTER, XDP, verdict_name
 
@@ -51,23 +50,23 @@ def packet_program(obj: Object, name: str = "") -> tuple[Object, str]:
     """The program of that name, or the only one that takes packets; and the object with it alone, and with what is in
     its program arrays. UsageError.
     """
+    from ..objects import select_programs
+
+    if name:
+        obj = select_programs(obj, [name])
     takers = [spec.name for spec in obj.programs if spec.type in PACKET_KINDS]
     found = [taker for taker in takers if name in ("", taker)]
     if len(found) != 1:
         names = ", ".join(takers) or "none"
-        head = f"run program {name}: it takes no packets" if name else "run packets: there is no --program"
-        if name not in ("", *(spec.name for spec in obj.programs)):
-            head = f"run program {name}: it is not in the file"
         raise UsageError(
-            f"{head}; programs that take packets are {names}",
-            hint="name one of them" if takers else "XDP, tc, socket filter and cgroup_skb programs do",
+            f"run program {name}: it takes no packets"
+            if name
+            else f"run packets: programs that take packets are {names}",
+            hint="name one of them with --program"
+            if takers and not name
+            else "XDP, tc, socket filter and cgroup_skb programs do",
         )
-    called = {symbol for made in obj.maps if made.type == PROG_ARRAY for _, symbol in made.values}
-    kept = {found[0], *called}
-    return obj.replace(
-        programs=tuple(spec for spec in obj.programs if spec.name in kept),
-        attach_points=tuple(point for point in obj.attach_points if point.program in kept),
-    ), found[0]
+    return select_programs(obj, found), found[0]
 
 
 def run_packets(
