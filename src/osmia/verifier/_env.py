@@ -80,7 +80,7 @@ class Env:
         self.changes_packet = [False] * len(code.start)
         self.may_sleep = bool(program.flags & SLEEPABLE) or program.type == SYSCALL
         self.cpus = 1 << 13
-        self.touched: list[int] | None = None  # registers that backtracking looks at, by instruction
+        self.backward: list[tuple[int, int, int]] | None = None  # instructions as backtracking sees them
         self.iterates = any(name.startswith("bpf_iter_") for _, name in program.kfuncs)
         self.subprog = 0
         self.access_kinds: dict[int, tuple[int, int]] = {}

@@ -14,28 +14,27 @@ if TYPE_CHECKING:
 class Instance:
     """One function as reached through one chain of call sites."""
 
-    __slots__ = ("_code", "_reads", "_seen", "_work", "_writes", "live")
+    __slots__ = ("_code", "_reads", "_work", "_writes", "live", "seen")
 
     def __init__(self, code: Code) -> None:
         self._code = code
         self._reads: dict[int, int] = {}
         self._writes: dict[int, int] = {}
-        self._seen = bytearray(len(code.insns) + 1)
+        self.seen = bytearray(len(code.insns) + 1)
         self._work: list[int] = []
         self.live: dict[int, int] = {}
 
     def visit(self, at: int) -> None:
-        """The walk came to `at`: what is live behind it is live before it too."""
-        if not self._seen[at]:
-            self._seen[at] = 1
-            self._work.append(at)
+        """The walk came to `at`, which it has not `seen`: what is live behind it is live before it too."""
+        self.seen[at] = 1
+        self._work.append(at)
 
     def read(self, at: int, mask: int) -> None:
         """The instruction may read these slots."""
         old = self._reads.get(at, 0)
         if mask & ~old:
             self._reads[at] = old | mask
-            self._seen[at] = 1
+            self.seen[at] = 1
             self._work.append(at)
 
     def wrote(self, at: int, mask: int) -> None:
@@ -44,7 +43,7 @@ class Instance:
         new = mask if old is None else old & mask
         if new != old:
             self._writes[at] = new
-            self._seen[at] = 1
+            self.seen[at] = 1
             self._work.append(at)
 
     def update(self) -> None:
@@ -52,7 +51,7 @@ class Instance:
         work = self._work
         if not work:
             return
-        live, reads, writes, seen = self.live, self._reads, self._writes, self._seen
+        live, reads, writes, seen = self.live, self._reads, self._writes, self.seen
         succs, preds = self._code.succs, self._code.preds
         while work:
             at = work.pop()

@@ -53,21 +53,29 @@ def propagate(env: Env, old: Checkpoint, hist: History | None, parent: Checkpoin
     return Backtrack(env, regs, slots).run(hist, parent, pc)
 
 
-def _touched(insn: Instruction) -> int:
-    """Registers of the innermost frame that make an instruction matter if one of them is tracked, or _ALWAYS.
+def _backward(insn: Instruction) -> tuple[int, int, int]:
+    """What an instruction is to backtracking, as sets of registers of the innermost frame: those that make it matter if
+    one of them is tracked, or _ALWAYS; then those that stay tracked, and those that are tracked as well.
 
-    Spills and fills matter for the slot, too.
+    Nothing stays where there is more to be done. Spills and fills matter for the slot, too.
     """
     opcode = insn.opcode
     cls, kind = opcode & op.CLASS_MASK, opcode & op.OP_MASK
+    dst = 1 << insn.dst
+    src = 1 << insn.src if opcode & op.X and insn.src != 10 else 0
     if cls in (op.ALU, op.ALU64):
-        changes = kind not in (op.END, op.NEG) and (kind == op.MOV or opcode & op.X)
-        return 1 << insn.dst if changes else 0
-    if cls not in (op.JMP, op.JMP32):
-        return 1 << insn.dst
-    if kind in (op.CALL, op.EXIT):
-        return _ALWAYS
-    return 1 << insn.dst | 1 << insn.src if opcode & op.X and kind != op.JA else 0
+        if kind in (op.END, op.NEG):
+            return 0, -1, 0
+        if kind == op.MOV:
+            return dst, ~dst, src
+        return (dst, -1, src) if src else (0, -1, 0)
+    if cls in (op.JMP, op.JMP32):
+        if kind in (op.CALL, op.EXIT):
+            return _ALWAYS, 0, 0
+        return (dst | src, ~(1 << 10), dst & ~(1 << 10) | src) if opcode & op.X and kind != op.JA else (0, -1, 0)
+    if cls == op.LDX or opcode == op.LD_IMM64:
+        return dst, ~dst, 0
+    return dst, 0, 0
 
 
 class Backtrack:
@@ -87,22 +95,31 @@ class Backtrack:
 
         Returns whether any mark was new.
         """
-        touched = self.env.touched
-        if touched is None:
-            touched = self.env.touched = [_touched(insn) for insn in self.code.insns]
+        if self.env.backward is None:
+            self.env.backward = [_backward(insn) for insn in self.code.insns]
+        backward, regs, slots = self.env.backward, self.regs, self.slots
         while True:
-            regs, slots = self.regs[-1] | _ALWAYS, self.slots
+            own = regs[-1] | _ALWAYS
             while hist is not None:
+                at = hist.insn
+                touched, kept, added = backward[at]
                 # Most instructions have nothing to do with what is tracked.
-                if touched[hist.insn] & regs or hist.linked or (hist.slot >= 0 and slots[hist.frame] >> hist.slot & 1):
-                    if not self._step(hist, after):
-                        self._mark_all(parent)
-                        return True
-                    if not any(self.regs) and not any(slots):
-                        return self.changed
-                    regs = self.regs[-1] | _ALWAYS
-                after = hist.insn
+                if touched & own or hist.linked or (hist.slot >= 0 and slots[hist.frame] >> hist.slot & 1):
+                    if kept and hist.slot < 0 and not hist.linked:
+                        own = own & kept | added
+                    else:
+                        regs[-1] = own ^ _ALWAYS
+                        if not self._step(hist, after):
+                            self._mark_all(parent)
+                            return True
+                        own = regs[-1] | _ALWAYS
+                    if own == _ALWAYS:
+                        regs[-1] = 0
+                        if not any(regs) and not any(slots):
+                            return self.changed
+                after = at
                 hist = hist.before
+            regs[-1] = own ^ _ALWAYS
             if parent is None:
                 return self.changed
             if not self._mark(parent):

@@ -193,7 +193,8 @@ def run_path(env: Env) -> None:
             log.instruction(env, at)
         if not checked[at]:
             check_fields(env, insn, at)
-        env.instance.visit(at)
+        if not env.instance.seen[at]:
+            env.instance.visit(at)
         if insn.opcode & 7 in (5, 6):
             env.jumps += 1
         handler = handlers[insn.opcode]
