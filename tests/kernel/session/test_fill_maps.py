@@ -96,3 +96,26 @@ def test_globals_of_a_loaded_object(obj: Object) -> None:
         assert (loaded.maps[".rodata"].lookup(bytes(4)) or b"")[:4] == b"\7\0\0\0"
     with pytest.raises(UsageError, match="of a script"):
         osmia.trace("begin { }", globals={"x": 1})
+
+
+def test_maps_of_scripts(tracefs: object) -> None:
+    script = """
+    tracepoint:syscalls:sys_enter_getpgid /pid == $1 && @on/ { @n[comm, 1] = count(); @text = @name[1]; @c = count(); }
+    tracepoint:syscalls:sys_enter_getpgid /pid == 0/ { @name[2] = comm; @on = (int32)0; }
+    """
+    with osmia.trace(script, os.getpid()) as trace:
+        os.getpgid(0)
+        assert len(trace.maps["@n"]) == 0
+        trace.maps["@name"][1] = "bee"
+        trace.maps["@n"]["elsewhere", 1] = 41
+        trace.maps["@c"].value = 10
+        trace.maps["@on"].value = 1
+        os.getpgid(0)
+        trace.maps["@on"].value = 0
+        os.getpgid(0)
+        assert trace.maps["@c"].value == 11 and trace.maps["@text"].value == "bee"
+        assert trace.maps["@n"]["elsewhere", 1] == 41 and sum(trace.maps["@n"].values()) == 42
+        del trace.maps["@n"]["elsewhere", 1]
+        assert len(trace.maps["@n"]) == 1
+        with pytest.raises(UsageError, match="is not from"):
+            trace.maps["@on"].value = 1 << 31
