@@ -263,3 +263,8 @@ def test_names_that_a_function_has_not_are_no_arguments() -> None:
         assert vm.maps["@a"].value == 9
         with pytest.raises(UsageError, match="turn it back"):
             vm.advance(-3)
+    with Vm("rawtracepoint:sched_switch { @preempt = arg0; @next = arg2; }") as vm:
+        vm.fire("rawtracepoint:sched_switch", {"preempt": 1, "next": 7})
+        assert (vm.maps["@preempt"].value, vm.maps["@next"].value) == (1, 7)
+        with pytest.raises(UsageError, match="no argument 'preemt'"):
+            vm.fire("rawtracepoint:sched_switch", {"preemt": 1})

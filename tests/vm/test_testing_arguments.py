@@ -94,6 +94,27 @@ def test_return_values_are_where_there_are_some(osmia_vm: Make) -> None:
     assert vm.maps["@t"].value == 3 and vm.maps["@c"].value is None and vm.maps["@i"].value is None
 
 
+@pytest.mark.parametrize(
+    ("args", "options", "why"),
+    [
+        ("HOME", {}, r"uprobe:getenv: its arguments are str \(give a list: \['HOME'\]"),
+        (7, {}, r"give a list: \[7\]"),
+        ({"a", "b"}, {}, "its arguments are set"),
+        ([1.5], {}, "arg0 is float"),
+        ({"name": 7}, {}, r"nobody says in which order name come \(give a list, or arg0"),
+        ({"arg99": 7}, {}, "arg99 is beyond"),
+        ([], {"kstack": "main"}, "a stack of str"),
+        ([], {"ustack": ["main+x"]}, r"'main\+x' is no frame of a stack"),
+        ([], {"ustack": [None]}, "None is no frame"),
+    ],
+)
+def test_arguments_of_functions(osmia_vm: Make, args: object, options: dict[str, object], why: str) -> None:
+    vm = osmia_vm("uprobe:libc:getenv { @ = count(); }")
+    with pytest.raises(UsageError, match=why):
+        vm.fire("uprobe:libc:getenv", args, **options)
+    assert vm.maps["@"].value is None
+
+
 @pytest.mark.parametrize("seconds", [-1, "1", None, float("nan"), float("inf")])
 def test_the_clock_takes_seconds(osmia_vm: Make, seconds: object) -> None:
     vm = osmia_vm("interval:s:1 { @ = count(); }")

@@ -77,6 +77,7 @@ def test_structs_by_name(osmia_vm: Make, obj: Object, engine: str) -> None:
         (KEY, {"via": "10.0.0.1"}, "value.via: cannot read '10.0.0.1' as an IPv6 address"),
         (KEY, {"name": "12345678"}, "there is room for 7"),
         (KEY, {"hits": "many"}, "value.hits: 'many' is str"),
+        (5, {}, r"key: 5 is int \(struct flow takes a dict"),
         (KEY, 5, r"value: 5 is int \(struct rule takes a dict"),
         (KEY, b"123", "value: 3 bytes, it has 48"),
         ((1, 2), {}, "key: 2 values, it has 5 members"),
@@ -106,6 +107,10 @@ def test_errors_of_the_map(vm: Vm) -> None:
         _ = vm.maps["rule"]
     with pytest.raises(KeyError):
         _ = rules[{"saddr": "nowhere"}]
+    with pytest.raises(UsageError, match=r"list is no dict \(give \{key: value"):
+        rules.update([])
+    with pytest.raises(UsageError, match=r"\{\} is no program of the object"):
+        vm.maps["jumps"][0] = {}
     numbers[3] = 77
     assert verdict(vm, "number") == 77 and dict(numbers) == {3: 77}
 

@@ -50,6 +50,8 @@ def set_variables(obj: Object, values: Mapping[str, Any]) -> Object:
     the name of an enumerator, or the characters of a char array. `bytes` set any variable and must have its size.
     ObjectError where the object has no such variable, or the value does not fit it.
     """
+    if not hasattr(values, "items"):
+        raise ObjectError(f"set variables: {type(values).__name__} is no dict", hint="give {'name': value, ...}")
     known = {v.name: v for v in variables(obj)}
     contents = {m.name: bytearray(m.contents) for m in obj.maps if m.contents is not None}
     for name, value in values.items():

@@ -245,6 +245,10 @@ class MapView:
 
     def update(self, elements: Mapping[Any, Any]) -> None:
         """Set several elements, as that of a dict does."""
+        if not hasattr(elements, "items"):
+            raise UsageError(
+                f"set map {self.name}: {type(elements).__name__} is no dict", hint="give {key: value, ...}"
+            )
         for key, value in elements.items():
             self[key] = value
 

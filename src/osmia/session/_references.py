@@ -129,7 +129,7 @@ class ReferenceView(MapView):
     def _program(self, value: Any) -> Any:
         programs = self._loaded.programs
         name = getattr(value, "name", value)
-        if name not in programs:
+        if not isinstance(name, str) or name not in programs:
             hint = did_you_mean(name, programs) or f"programs are {', '.join(programs)}"
             raise UsageError(f"set map {self.name}: value: {value!r} is no program of the object", hint=hint)
         return programs[name]

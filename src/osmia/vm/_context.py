@@ -41,7 +41,7 @@ class Context:
         except KeyError:
             from difflib import get_close_matches
 
-            near = get_close_matches(name, self.layout, 1)
+            near = get_close_matches(str(name), self.layout, 1)
             raise UsageError(
                 f"use context {self.kind}: no field {name!r}",
                 hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.layout)}",
@@ -78,6 +78,8 @@ class Context:
 
         `fixed` are those that the caller has no say in.
         """
+        if not hasattr(values, "items"):
+            raise UsageError(f"set fields of {self.kind}: {type(values).__name__} is no dict", hint="{'field': value}")
         for name, value in values.items():
             offset, size, count = self._field(name)
             if name in fixed:

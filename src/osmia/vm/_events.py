@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Arguments = Mapping[str, object] | Sequence[object]
 
 _STACK = 4096
+_MOST_ARGUMENTS = 64
 _ARGUMENTS = {"x86_64": ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), "aarch64": tuple(f"x{i}" for i in range(8))}
 _NAMES = {"x86_64": ("rip", "rsp", "rax"), "aarch64": ("pc", "sp", "x0")}
 _TIMERS = ("interval", "profile")
@@ -70,13 +71,22 @@ class Events:
         """Addresses of frames given by name ("main", "main+16") or number."""
         if frames is None:
             return None
+        if not isinstance(frames, (list, tuple)):
+            raise UsageError(f"fire event: a stack of {type(frames).__name__}", hint='give a list: ["main", "main+16"]')
         out = []
         for frame in frames:
             if isinstance(frame, int):
                 out.append(frame)
                 continue
-            name, _, offset = frame.partition("+")
-            out.append(self.symbol(name, user) + int(offset or "0", 0))
+            name, _, offset = frame.partition("+") if isinstance(frame, str) else ("", "", "")
+            try:
+                if not name:
+                    raise ValueError
+                out.append(self.symbol(name, user) + int(offset or "0", 0))
+            except ValueError:
+                raise UsageError(
+                    f"fire event: {frame!r} is no frame of a stack", hint='a name, "main+16", or an address'
+                ) from None
         return out
 
     # Which programs
@@ -188,32 +198,40 @@ class Events:
 
     def _ordered(self, args: Arguments, provider: str, function: str) -> list[tuple[str, object]]:
         """Names and values of arguments in their order."""
+        if not isinstance(args, (dict, list, tuple)):
+            hint = f"give a list: [{args!r}]" if isinstance(args, (str, bytes, int)) else "give a list, or a dict"
+            raise UsageError(f"fire {provider}:{function}: its arguments are {type(args).__name__}", hint=hint)
         if not isinstance(args, dict):
             return [(f"arg{i}", value) for i, value in enumerate(args)]
-        names = list(args)
-        params = _parameters(function) if provider in ("kprobe", "kretprobe", "fentry", "fexit") else None
-        numbered = all(n.startswith("arg") and n[3:].isdigit() for n in names)
-        wrong = [] if params is None or numbered else [name for name in names if name not in params]
-        if wrong:
+        names = [str(name) for name in args]
+        if all(n.startswith("arg") and n[3:].isascii() and n[3:].isdigit() for n in names):
+            last = max((int(n[3:]) for n in names), default=-1)
+            if last >= _MOST_ARGUMENTS:
+                raise UsageError(f"fire {provider}:{function}: arg{last} is beyond what a function has")
+            return [(f"arg{i}", args.get(f"arg{i}", 0)) for i in range(last + 1)]
+        params = _parameters(function, provider)
+        if params is None:
+            raise UsageError(
+                f"fire {provider}:{function}: nobody says in which order {', '.join(names)} come",
+                hint="give a list, or arg0, arg1, ...",
+            )
+        wrong = next((name for name in names if name not in params), None)
+        if wrong is not None:
             from ..probes import closest
 
-            near = closest(wrong[0], params)
+            near = closest(wrong, params)
             raise UsageError(
-                f"fire {provider}:{function}: it has no argument {wrong[0]!r}",
-                hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(params or ()) or 'none'}",
+                f"fire {provider}:{function}: it has no argument {wrong!r}",
+                hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(params) or 'none'}",
             )
-        if numbered:
-            params = None
-        if params is None and all(n.startswith("arg") and n[3:].isdigit() for n in names):
-            params = [f"arg{i}" for i in range(max((int(n[3:]) for n in names), default=-1) + 1)]
-        return [(name, args.get(name, 0)) for name in params or names]
+        return [(name, args.get(name, 0)) for name in params]
 
     def _words(self, provider: str, function: str, values: list[int], returned: int | None) -> bytes:
         """Arguments as u64; the return value stands behind all of the function's parameters."""
         count = len(values)
         data = self.loaded.machine.data
         if provider in ("fentry", "fexit", "fmod_ret"):
-            params = _parameters(function)
+            params = _parameters(function, provider)
             count = len(params) if params is not None else count
             data["func_args"], data["func_ret"] = count, returned or 0
         words = (values + [0] * 12)[: max(count, len(values))]
@@ -366,8 +384,10 @@ def _same_target(wanted: str, target: str) -> bool:
     return wanted in (name, name.partition(".so")[0])
 
 
-def _parameters(function: str) -> list[str] | None:
-    """Names of a kernel function's parameters, None where nobody knows them."""
+def _parameters(function: str, provider: str = "kprobe") -> list[str] | None:
+    """Names of a kernel function's parameters, or of a tracepoint's; None where nobody knows them."""
+    if provider not in ("kprobe", "kretprobe", "fentry", "fexit", "fmod_ret", "lsm", "rawtracepoint"):
+        return None
     from ..btf import load_kernel_btf
 
     try:
@@ -375,7 +395,11 @@ def _parameters(function: str) -> list[str] | None:
     except (BtfError, OSError):
         return None
     try:
-        params = btf.func_params(function)
+        if provider == "rawtracepoint":  # what calls the programs has the tracepoint's arguments, behind its own
+            params = btf.func_params(f"__traceiter_{function}")
+            params = params and params[1:]
+        else:
+            params = btf.func_params(function)
     finally:
         btf.close()
     return None if params is None else [p.name for p in params]

@@ -46,7 +46,7 @@ def make_record(category: str, event: str, args: Mapping[str, object], memory: E
         if name not in known:
             from ..probes import closest
 
-            near = closest(name, known)
+            near = closest(str(name), known)
             raise UsageError(
                 f"fire tracepoint:{category}:{event}: it has no field {name!r}",
                 hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}",
