@@ -6,7 +6,7 @@ import os
 import sys
 
 from .._data import Data
-from ..errors import ObjectError, OsmiaError, SourceError, UsageError
+from ..errors import FormatError, ObjectError, OsmiaError, SourceError, UsageError
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, nearest, parse
 
@@ -190,7 +190,13 @@ def _kernel_types(path: str) -> Btf | None:
         return None
     from ..btf import load_kernel_btf
 
-    return load_kernel_btf(path=path)
+    try:
+        return load_kernel_btf(path=path)
+    except FormatError as e:
+        raise UsageError(
+            f"read types from {path}: {e.message.removeprefix('read BTF: ')}",
+            hint="give a copy of /sys/kernel/btf/vmlinux of the kernel in question",
+        ) from None
 
 
 def _compile(script: str, name: str, params: tuple[str, ...], named: dict[str, str | bool]) -> Object:
@@ -210,6 +216,11 @@ def _compile(script: str, name: str, params: tuple[str, ...], named: dict[str, s
 def _object(path: str) -> Object:
     if path.endswith(".bt") or path == "-":
         return _compile(read_script(path), path, (), {})
+    if path.endswith((".c", ".h")):
+        made = path[:-2] + ".o"
+        raise UsageError(
+            f"verify {path}: that is source, no object file", hint=f"clang -O2 -g -target bpf -c {path} -o {made} first"
+        )
     from ._run_object import read_object
 
     return read_object(path)
@@ -223,7 +234,7 @@ def _bytecode(name: str, text: str, kind: str) -> Program:
         close = nearest(kind, PROG_TYPES)
         raise UsageError(
             f"verify {name}: there is no program type {kind!r}",
-            hint=f"did you mean {close}" if close else "types are xdp, kprobe, sched_cls, ...",
+            hint=close or "types are xdp, kprobe, sched_cls, ...",
         )
     try:
         code = bytes.fromhex(text)
@@ -262,7 +273,12 @@ def _policy(path: str) -> Policy | None:
         return None
     from ..verifier import load_policy
 
-    return load_policy(path)
+    try:
+        return load_policy(path)
+    except OsmiaError as e:
+        raise UsageError(e.message, hint=e.hint) from None
+    except OSError as e:
+        raise UsageError(f"open {path}: {os.strerror(e.errno or 0).lower()}") from None
 
 
 # The answer

@@ -75,3 +75,23 @@ def test_a_kernel_that_is_not_known(text: str, capfd: pytest.CaptureFixture[str]
     named = text.rpartition("..")[2]
     said = f"osmia: choose kernel {named}: profiles end at 6.18\nhint: name one from 4.14 to 6.18\n"
     assert capfd.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--type", "xpd", "-x", GOOD], "verify --hex: there is no program type 'xpd'\nhint: did you mean xdp?"),
+        (["--btf", "noise.o", "good.hex"], "read types from noise.o: "),
+        (["--strict", "missing.toml", "good.hex"], "open missing.toml: no such file or directory"),
+        (["--strict", "noise.o", "good.hex"], "read policy noise.o: not TOML: "),
+        (
+            ["prog.c"],
+            "verify prog.c: that is source, no object file\nhint: clang -O2 -g -target bpf -c prog.c -o prog.o first",
+        ),
+    ],
+)
+def test_what_is_given_wrongly(
+    files: list[str], words: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "-k", "6.1", *words]) == 2
+    assert capfd.readouterr().err.startswith(f"osmia: {said}")
