@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-APT := bpftool bpftrace busybox-static clang gcc g++ iproute2 qemu-system-x86 strace systemtap-sdt-dev zstd
+APT := bpftool bpftrace busybox-static clang gcc g++ iproute2 libbpf-tools libxdp1 qemu-system-x86 strace \
+	systemtap-sdt-dev xdp-tools zstd
 
 .PHONY: setup run test lint bench guest apt clean
 

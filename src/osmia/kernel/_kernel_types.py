@@ -15,10 +15,11 @@ KIND_FUNC, KIND_TYPEDEF, KIND_VAR = 12, 8, 14
 
 
 class KernelTypes:
-    """Lazy view of the kernel's BTF; `close` drops the fds of module BTFs that were needed."""
+    """Lazy view of the kernel's BTF; `close` drops what was opened for it. A `btf` that was given stays open."""
 
     def __init__(self, btf: Btf | None = None) -> None:
         self._btf = btf
+        self._given = btf
         self._modules: dict[str, tuple[Btf, int]] = {}
 
     @property
@@ -89,11 +90,15 @@ class KernelTypes:
         return int(line.split()[0], 16)
 
     def close(self) -> None:
-        """Close module BTF fds."""
-        for _, fd in self._modules.values():
+        """Close types, and fds of modules, that were opened. They are opened again when they are asked for."""
+        for btf, fd in self._modules.values():
+            btf.close()
             if fd >= 0:
                 os.close(fd)
         self._modules = {}
+        if self._btf is not None and self._btf is not self._given:
+            self._btf.close()
+        self._btf = self._given
 
 
 def module_names() -> list[str]:
