@@ -71,7 +71,7 @@ def test_new_percpu_element_is_zero_on_other_cpus(machine: Machine) -> None:
 def _walk(machine: Machine, made: HashMap, key: bytes) -> int:
     """The look-up that the module documents, done on raw memory."""
     words = tuple(int.from_bytes(key.ljust(made.key_padded, b"\0")[i : i + 8], "little") for i in range(0, len(key), 8))
-    h = 0
+    h = made.seed
     for word in words:
         h = (h ^ word) * MULTIPLIER % (1 << 64)
         h ^= h >> 32

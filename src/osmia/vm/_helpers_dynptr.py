@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._machine import Helper, Machine
     from ._map_user_ring import UserRingMap
 
-EINVAL, E2BIG, EBUSY, ENODATA = 22, 7, 16, 61
+EINVAL, E2BIG, EAGAIN, EBUSY, ENODATA = 22, 7, 11, 16, 61
 _DYNPTR = Struct("<QII")
 _SIZE = (1 << 24) - 1  # DYNPTR_MAX_SIZE
 _LOCAL, _RING = 1, 2  # enum bpf_dynptr_type
@@ -121,9 +121,11 @@ def user_ringbuf_drain(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) 
         return -EINVAL
     ring: UserRingMap = map_of(m, r1, USER_RINGBUF)
     place = scratch(m, 16)
-    done, stop = 0, False
-    while done < MAX_SAMPLES and not stop:
+    done = 0
+    for _ in range(MAX_SAMPLES):
         found = ring.peek()
+        if found == -EAGAIN:
+            continue
         if isinstance(found, int):
             return done if found == -ENODATA else found
         address, size = found
@@ -131,6 +133,8 @@ def user_ringbuf_drain(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) 
         stop = bool(m.call(r2, place, r3))
         ring.release(size)
         done += 1
+        if stop:
+            break
     return done
 
 

@@ -30,15 +30,16 @@ def reserve(m: Machine, handle: int, size: int) -> int:
     ring: RingMap = map_of(m, handle, RINGBUF)
     address = ring.reserve(size)
     if address:
-        m.data.setdefault("reserved", {})[address] = ring
+        m.data.setdefault("reserved", {})[address] = ring, size
     return address
 
 
 def finish(m: Machine, address: int, flags: int, discard: bool) -> int:
     """Submit or discard the record at `address`; VmFault when no ring buffer has one there."""
-    ring = m.data.get("reserved", {}).pop(address, None)
-    if ring is not None:
-        ring.commit(address, flags, discard=discard)
+    found = m.data.get("reserved", {}).pop(address, None)
+    if found is not None:
+        ring, size = found
+        ring.commit(address, flags, discard=discard, size=size)
         return 0
     from ..errors import VmFault
 
@@ -49,8 +50,8 @@ def discard_reserved(m: Machine) -> None:
     """Discard what a run that ended by a fault had reserved."""
     reserved = m.data.get("reserved", {})
     while reserved:
-        address, ring = reserved.popitem()
-        ring.commit(address, 0, discard=True)
+        address, (ring, size) = reserved.popitem()
+        ring.commit(address, 0, discard=True, size=size)
 
 
 def ringbuf_submit(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:

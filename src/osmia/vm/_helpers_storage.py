@@ -93,6 +93,8 @@ def spin_lock(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     held = m.data.setdefault("locks", {})
     if r1 in held:
         raise VmFault("call: bpf_spin_lock: the lock is held already: a deadlock", kind="call", address=r1)
+    if held:
+        raise VmFault("call: bpf_spin_lock: another lock is held", kind="call", address=r1)
     room(m, r1, 4)
     found = _map_of(m, r1)
     if found is not None:

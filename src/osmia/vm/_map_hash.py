@@ -2,7 +2,7 @@
 
 Layout, all numbers little endian, one storage (`base`):
 
-    0      header: u32 count, u32 free, u32 fresh, u32 spare, u32 hand
+    0      header: u32 count, u32 free, u32 fresh, u32 spare, u32 hand, u32 busy, u64 seed
     64     u32 buckets[n_buckets]; n_buckets = max_entries rounded up to a power of two
     meta   capacity records of 16 bytes: u32 hash, u32 next, u32 used, u32 referenced
     data   capacity entries of `stride` bytes: key padded to 8, value padded to 8 (one copy per CPU in per-CPU forms)
@@ -14,18 +14,21 @@ A bucket, `next`, `free` and `spare` hold entry number + 1, 0 for none. Programs
     hash = h mod 2^32;  i = buckets[hash & (n_buckets - 1)]
     while 0 < i <= capacity:  m = meta[i - 1];  if m.hash == hash and key equal: found;  i = m.next
 
-with K = 0x9E3779B97F4A7C15. The value is at data + (i - 1) * stride + key_padded (+ cpu * value_padded). In LRU forms
-a look-up by a program sets m.referenced to 1. `capacity` bounds `i`, and at most `capacity` steps are taken, so that
-a writer that breaks a shared map cannot lead a reader astray.
+with K = 0x9E3779B97F4A7C15 and a random seed, so that nobody can choose keys that collide. The value is at
+data + (i - 1) * stride + key_padded (+ cpu * value_padded). In LRU forms a look-up by a program sets m.referenced to 1.
+`capacity` bounds `i`, and at most `capacity` steps are taken, so that a writer that breaks a shared map cannot lead a
+reader astray.
 
 An entry is written before it is linked, and what was unlinked stays readable until its place is taken by a later
-element, as under RCU. As in the kernel, updating an element of a plain hash replaces it by another one: who holds
-the address of the old value does not see the new one (kernel/bpf/hashtab.c, htab_map_update_elem). Freed places are
-taken last in, first out.
+element, as under RCU. `busy` is set during a change: who finds it set, with the lock in hand, knows that the one before
+was killed or interrupted half-way, and enters all elements anew. As in the kernel, updating an element of a plain hash
+replaces it by another one: who holds the address of the old value does not see the new one (kernel/bpf/hashtab.c,
+htab_map_update_elem). Freed places are taken last in, first out.
 """
 
 from __future__ import annotations
 
+import os
 from struct import Struct
 
 from ..errors import MapError
@@ -41,6 +44,7 @@ from ._map_base import (
     NO_PREALLOC,
     NOEXIST,
     RDONLY_PROG,
+    ZERO_SEED,
     VmMap,
 )
 
@@ -55,7 +59,8 @@ if TYPE_CHECKING:
 MULTIPLIER = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 # Words of the header
-_COUNT, _FREE, _FRESH, _SPARE, _HAND = range(5)
+_COUNT, _FREE, _FRESH, _SPARE, _HAND, _BUSY = range(6)
+_SEED = 24  # where in the header, 8 bytes
 _HEADER = 64
 # Words of a meta record
 _HASH, _NEXT, _USED, _REFERENCED = range(4)
@@ -96,7 +101,7 @@ class HashMap(VmMap):
         storage = room.take(shape, size, data_at=data_at, writable=not shape.flags & RDONLY_PROG)
         self.storages.append(storage)
         self.guard = storage.guard
-        self.seed = 0
+        self.seed = self._make_seed(storage.view)
         self.buckets_base = storage.base + _HEADER
         self.meta_base = storage.base + meta_at
         self.data_base = storage.base + data_at
@@ -108,6 +113,15 @@ class HashMap(VmMap):
         # The value's offset in an entry, and its bytes with all CPUs.
         self._value_at = self.key_padded
         self._value_bytes = self.value_padded * self.cpus
+
+    def _make_seed(self, view: memoryview) -> int:
+        """The seed of the hash: of a shared map, what the first process chose."""
+        if self.flags & ZERO_SEED:
+            return 0
+        with self.guard:
+            if not any(view[_SEED : _SEED + 8]):
+                view[_SEED : _SEED + 8] = os.urandom(8)
+            return int.from_bytes(view[_SEED : _SEED + 8], "little")
 
     def _round_to_cpus(self) -> None:
         """LRU lists per CPU hold equally many elements (htab_map_alloc)."""
@@ -124,6 +138,40 @@ class HashMap(VmMap):
         return hash_words(self._words.unpack(key.ljust(self.key_padded, b"\0")), self.seed)
 
     # ---- the table ----------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start a change, with the lock held; `_end` is its last step."""
+        if self._header[_BUSY]:
+            self._mend()
+        self._header[_BUSY] = 1
+
+    def _end(self) -> None:
+        self._header[_BUSY] = 0
+
+    def _settle(self) -> None:
+        """Before all elements are read: undo what a change that never ended has left."""
+        if self._header[_BUSY]:
+            with self.guard:
+                if self._header[_BUSY]:
+                    self._mend()
+                    self._end()
+
+    def _mend(self) -> None:
+        """Enter what is in use anew, each key once; all other places are free."""
+        header, meta = self._header, self._meta
+        header[_FREE] = header[_SPARE] = header[_COUNT] = count = 0
+        for bucket in range(self.n_buckets):
+            self._buckets[bucket] = 0
+        for entry in range(min(header[_FRESH], self.capacity)):
+            if meta[4 * entry + _USED] and count < self.max_entries:
+                key = self._key_of(entry)
+                hashed = self.hash(key)
+                if self._find(key, hashed) < 0:
+                    self._link(entry, hashed)
+                    count += 1
+                    continue
+            self._give_back(entry)
+        header[_COUNT] = count
 
     def _find(self, key: bytes, hashed: int) -> int:
         """Entry number of `key`, -1 when it is not there."""
@@ -211,6 +259,7 @@ class HashMap(VmMap):
 
     def places(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
         """(address of the key, address of the value); elements may be added and removed on the way."""
+        self._settle()
         more = self._value_at + (cpu * self.value_padded if self.per_cpu else 0)
         for entry in self._entries():
             at = self.data_base + entry * self.stride
@@ -235,7 +284,13 @@ class HashMap(VmMap):
             return self._update(key, value, flags, cpu)
 
     def _update(self, key: bytes, value: bytes, flags: int, cpu: int) -> int:
-        """`cpu` -1: `value` has the copies of all CPUs."""
+        """`cpu` -1: `value` has the copies of all CPUs. The lock is held."""
+        self._begin()
+        result = self._change(key, value, flags, cpu)
+        self._end()
+        return result
+
+    def _change(self, key: bytes, value: bytes, flags: int, cpu: int) -> int:
         hashed = self.hash(key)
         old = self._find(key, hashed)
         if old >= 0 and flags & NOEXIST:
@@ -290,13 +345,14 @@ class HashMap(VmMap):
 
     def delete_key(self, key: bytes) -> int:
         with self.guard:
+            self._begin()
             entry = self._find(key, self.hash(key))
-            if entry < 0:
-                return -ENOENT
-            self._unlink(entry)
-            self._give_back(entry)
-            self._header[_COUNT] = max(self._header[_COUNT] - 1, 0)
-        return 0
+            if entry >= 0:
+                self._unlink(entry)
+                self._give_back(entry)
+                self._header[_COUNT] = max(self._header[_COUNT] - 1, 0)
+            self._end()
+        return 0 if entry >= 0 else -ENOENT
 
     # ---- for users ----------------------------------------------------------------------------------------------
 
@@ -311,6 +367,7 @@ class HashMap(VmMap):
                 yield entry
 
     def _keys(self) -> Iterator[bytes]:
+        self._settle()
         return (self._key_of(entry) for entry in self._entries())
 
     def _read(self, entry: int) -> bytes:
@@ -344,10 +401,12 @@ class HashMap(VmMap):
             yield from super().items()
             return
         with self.guard:
+            self._settle()
             pairs = [(self._key_of(entry), self._read(entry)) for entry in self._entries()]
         yield from pairs
 
     def __len__(self) -> int:
+        self._settle()
         return self._header[_COUNT]
 
 

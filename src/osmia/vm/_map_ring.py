@@ -70,51 +70,74 @@ class RingMap(VmMap):
         if length > self.size:
             return 0
         with self.guard:
-            consumer, producer, pending = self._consumer[0], self._producer[0], self._producer[1]
-            # Pending records hold up later ones, and are not overwritten (kernel commit cfa1a2329a69, 6.10).
-            while pending < producer:
-                header = self._words[(pending & self._mask) >> 2]
-                if header & BUSY:
-                    break
-                pending += ((header & LENGTH) + 15) & ~7
-            self._producer[1] = pending
-            end = producer + length
-            if end - consumer > self._mask or end - pending > self._mask:
+            at = self._place(length)
+            if at < 0:
                 return 0
-            at = producer & self._mask
             self._words[at >> 2] = size | BUSY
             self._words[(at >> 2) + 1] = (at // PAGE) + _META_PAGES
-            self._producer[0] = end
+            self._producer[0] += length
         return self.data_base + at + 8
 
-    def commit(self, address: int, flags: int, *, discard: bool = False) -> int:
-        """bpf_ringbuf_submit or _discard of what `reserve` gave: 0, or -EINVAL for any other address."""
+    def _place(self, length: int) -> int:
+        """Where in the data the next record goes, -1 when there is no room, or others have written nonsense."""
+        consumer, producer, pending = self._consumer[0], self._producer[0], self._producer[1]
+        end = producer + length
+        if producer & 7 or end >> 64 or not (end - consumer <= self._mask and 0 <= producer - pending <= self.size):
+            return -1
+        # Pending records hold up later ones, and are not overwritten (kernel commit cfa1a2329a69, 6.10).
+        while pending < producer:
+            header = self._words[(pending & self._mask) >> 2]
+            if header & BUSY:
+                break
+            pending += ((header & LENGTH) + 15) & ~7
+        self._producer[1] = pending
+        return producer & self._mask if end - pending <= self._mask else -1
+
+    def commit(self, address: int, flags: int, *, discard: bool = False, size: int = -1) -> int:
+        """bpf_ringbuf_submit or _discard of what `reserve` gave: 0, or -EINVAL for any other address.
+
+        `size` is what was reserved, in case that an unverified program has overwritten the record's header.
+        """
         at = address - self.data_base - 8
         if not 0 <= at < self.size or at & 7:
             return -EINVAL
         with self.guard:
-            header = self._words[at >> 2]
+            header = self._words[at >> 2] if size < 0 else size | BUSY
             if not header & BUSY:
                 return -EINVAL
-            end = at + (((header & LENGTH) + 15) & ~7)
-            if end > self.size:
-                self._data[: end - self.size] = self._data[self.size : end]
-            self._words[at >> 2] = header ^ BUSY | (DISCARD if discard else 0)
+            self._finish(at, header & LENGTH, DISCARD if discard else 0)
             first = self._consumer[0] & self._mask == at
         if flags & FORCE_WAKEUP or (first and not flags & NO_WAKEUP):
             self.wake()
         return 0
 
+    def _finish(self, at: int, size: int, flag: int) -> None:
+        """A record is complete: what lies behind the end goes to the front, then its header says so."""
+        end = min(at + ((size + 15) & ~7), 2 * self.size)
+        if end > self.size:
+            self._data[: end - self.size] = self._data[self.size : end]
+        self._words[at >> 2] = size | flag
+
     def output(self, data: bytes, flags: int) -> int:
         """bpf_ringbuf_output: 0, -EAGAIN when there is no room, -EINVAL for unknown flags."""
         if flags & ~(NO_WAKEUP | FORCE_WAKEUP):
             return -EINVAL
-        address = self.reserve(len(data))
-        if not address:
+        length = (len(data) + 15) & ~7
+        if length > self.size:
             return -EAGAIN
-        at = address - self.data_base
-        self._data[at : at + len(data)] = data
-        return self.commit(address, flags)
+        with self.guard:
+            at = self._place(length)
+            if at < 0:
+                return -EAGAIN
+            # The producer's position moves last: a process that is killed here leaves nothing unfinished.
+            self._data[at + 8 : at + 8 + len(data)] = data
+            self._words[(at >> 2) + 1] = (at // PAGE) + _META_PAGES
+            self._finish(at, len(data), 0)
+            self._producer[0] += length
+            first = self._consumer[0] & self._mask == at
+        if flags & FORCE_WAKEUP or (first and not flags & NO_WAKEUP):
+            self.wake()
+        return 0
 
     def query(self, what: int) -> int:
         """bpf_ringbuf_query; 0 for what it does not know."""
@@ -159,6 +182,10 @@ class RingMap(VmMap):
             while at < available:
                 header = words[((consumed + at) & self._mask) >> 2]
                 stride = ((header & LENGTH) + 15) & ~7
+                if not at and stride > available and not header & BUSY:
+                    # An unverified program or another process wrote over it: nothing behind it can be found.
+                    self._consumer[0] = self._producer[0]
+                    return EMPTY
                 if header & BUSY or at + stride > available or (at and at + stride > limit):
                     break
                 if not header & DISCARD:
@@ -168,7 +195,7 @@ class RingMap(VmMap):
             if not at:
                 return EMPTY
             data = self._copy(consumed & self._mask, at)
-            self._consumer[0] = consumed + at
+            self._consumer[0] = (consumed + at) & 0xFFFFFFFFFFFFFFFF
         return Batch(data, runs, count) if count else EMPTY
 
     def _copy(self, start: int, size: int) -> bytes:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
+from _signal import pthread_sigmask  # type: ignore[import-not-found]  # without signal's enumerations: twice a change
 from _thread import RLock
+from signal import SIG_BLOCK, SIG_SETMASK, SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
 from struct import Struct
 
 from ..errors import MapError, VmError
@@ -16,40 +18,115 @@ from ._map_base import EINVAL, ENOMEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from weakref import ReferenceType
+
     from ._map_base import Shape
     from ._memory import Memory, Region
 
 _PAGE = mmap.PAGESIZE
 _MAGIC = b"OSMIAMAP"
 _HEAD = Struct("<8sIIIIIIIIQ")  # magic, version, type, key, value, entries, flags, extra, cpus, size
-_VERSION = 1
+_VERSION = 2
 _SHM = "/dev/shm"
 _MAP_NORESERVE = 0x4000
+_SIGNALS = frozenset((SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2))
+_PATIENCE = 0.1  # seconds after which signals are looked at
 
 
 class Guard:
-    """Mutual exclusion: of threads, and of processes where there is a file (a lock that dies with its holder)."""
+    """Mutual exclusion of processes and threads, for maps in files: a lock that dies with its holder.
 
-    def __init__(self, fd: int = -1) -> None:
-        self._lock = RLock()
-        self._fd = fd
-        self._depth = 0
+    A file's lock belongs to the whole process, and goes when any of its descriptors is closed: what threads of one
+    process have open of a file shares one lock among them. Signals wait until the lock is given back: an exception out
+    of a handler would leave it locked for good.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._mine = _lock_of(fd)
+        self.fd = fd
 
     def __enter__(self) -> None:
-        self._lock.acquire()
-        self._depth += 1
-        if self._fd >= 0 and self._depth == 1:
-            from fcntl import LOCK_EX, lockf
+        mine, signals = self._mine, pthread_sigmask(SIG_BLOCK, ())
+        try:
+            pthread_sigmask(SIG_BLOCK, _SIGNALS)
+            while not mine.lock.acquire(timeout=_PATIENCE):
+                pthread_sigmask(SIG_SETMASK, signals)  # here handlers run
+                pthread_sigmask(SIG_BLOCK, _SIGNALS)
+            if not mine.depth:
+                self._lock_file(signals)
+                mine.signals = signals
+            mine.depth += 1
+        except BaseException:
+            pthread_sigmask(SIG_SETMASK, signals)
+            raise
 
-            lockf(self._fd, LOCK_EX, 1)
+    def _lock_file(self, signals: set[int]) -> None:
+        from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
+
+        try:
+            try:
+                lockf(self.fd, LOCK_EX | LOCK_NB, 1)
+            except BlockingIOError:
+                pthread_sigmask(SIG_SETMASK, signals)
+                lockf(self.fd, LOCK_EX, 1)
+                pthread_sigmask(SIG_BLOCK, _SIGNALS)
+        except BaseException as error:
+            lockf(self.fd, LOCK_UN, 1)
+            self._mine.lock.release()
+            if isinstance(error, OSError):  # two processes that wait for each other
+                why = os.strerror(error.errno or 0).lower()
+                raise MapError(f"lock a shared map: {why}", errno=error.errno or 0) from None
+            raise
 
     def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._fd >= 0 and self._depth == 0:
-            from fcntl import LOCK_UN, lockf
+        from fcntl import LOCK_UN, lockf
 
-            lockf(self._fd, LOCK_UN, 1)
-        self._lock.release()
+        mine = self._mine
+        mine.depth -= 1
+        signals = None if mine.depth else mine.signals
+        if signals is not None:
+            lockf(self.fd, LOCK_UN, 1)
+        mine.lock.release()
+        if signals is not None:
+            pthread_sigmask(SIG_SETMASK, signals)
+
+    def close(self) -> None:
+        """Close the descriptor, when no other thread holds the file's lock: it would lose it."""
+        with self._mine.lock:
+            fd, self.fd = self.fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+
+class _Lock:
+    """What the guards of one file share."""
+
+    __slots__ = ("__weakref__", "depth", "lock", "signals")
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.depth = 0
+        self.signals: set[int] = set()  # those that were blocked before
+
+
+_locks: dict[tuple[int, int], ReferenceType[_Lock]] = {}
+_locks_lock = RLock()
+
+
+def _lock_of(fd: int) -> _Lock:
+    """The process' lock for the file, by device and inode."""
+    from weakref import ref
+
+    status = os.fstat(fd)
+    key = status.st_dev, status.st_ino
+    with _locks_lock:
+        for old in [k for k, held in _locks.items() if held() is None]:
+            del _locks[old]
+        found = _locks[key]() if key in _locks else None
+        if found is None:
+            found = _Lock()
+            _locks[key] = ref(found)
+        return found
 
 
 class Storage:
@@ -63,7 +140,7 @@ class Storage:
         data_at: int,
         name: str,
         writable: bool,
-        fd: int,
+        guard: Guard | None,
         charged: int,
     ) -> None:
         whole = memoryview(block)
@@ -75,8 +152,8 @@ class Storage:
         self._charged = charged
         self._region: Region | None = memory.adopt(data, name, writable=writable)
         self.base = self._region.base - data_at
-        self.fd = fd
-        self.guard = Guard(fd)
+        self.fd = guard.fd if guard is not None else -1
+        self.guard: Guard | RLock = guard if guard is not None else RLock()
 
     def close(self) -> None:
         """Unmap it. A shared file stays."""
@@ -95,8 +172,8 @@ class Storage:
         except BufferError:
             # Somebody holds a view still: the memory goes with it.
             self._block = None
-        if self.fd >= 0:
-            os.close(self.fd)
+        if isinstance(self.guard, Guard):
+            self.guard.close()
             self.fd = -1
 
 
@@ -117,68 +194,65 @@ class Room:
                 hint="fewer max_entries, or a larger memory_limit",
             )
         name = shape.name or "map"
-        fd, skip = -1, 0
+        guard, skip = None, 0
         try:
             if shape.shared:
-                fd, skip = _open(shape, size), _PAGE
-                block = mmap.mmap(fd, skip + size)
+                guard, skip = _open(shape, size), _PAGE
+                block = mmap.mmap(guard.fd, skip + size)
             else:
                 block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-            storage = Storage(self.memory, block, skip, data_at, name, writable, fd, size)
+            storage = Storage(self.memory, block, skip, data_at, name, writable, guard, size)
         except (OSError, OverflowError, VmError) as error:
-            if fd >= 0:
-                os.close(fd)
+            if guard is not None:
+                guard.close()
             raise MapError(f"create map {shape.name}: {error}", errno=ENOMEM, operation="create") from None
         self.memory.used += size
         return storage
 
 
-def _open(shape: Shape, size: int) -> int:
-    """The fd of the file that holds the map: "memfd" makes one without a name, "fd:N" takes an inherited one."""
+def _open(shape: Shape, size: int) -> Guard:
+    """The guard of the file that holds the map, with its fd: "memfd" makes one without a name, "fd:N" takes an
+    inherited one."""
     if shape.shared == "memfd":
         fd = os.memfd_create(shape.name or "map", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     elif shape.shared.startswith("fd:"):
         fd = os.dup(int(shape.shared[3:]))
     else:
         fd = os.open(shared_path(shape.shared), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    guard = Guard(fd)
     try:
-        _enter(fd, shape, size)
+        with guard:
+            _enter(fd, shape, size)
     except BaseException:
-        os.close(fd)
+        guard.close()
         raise
-    return fd
+    return guard
 
 
 def _enter(fd: int, shape: Shape, size: int) -> None:
     """Write the first page of a new file, or see that an old one holds this very map."""
-    from fcntl import LOCK_EX, LOCK_UN, lockf
-
     head = _HEAD.pack(
         _MAGIC, _VERSION, shape.type, shape.key_size, shape.value_size, shape.max_entries, shape.flags, shape.extra,
         shape.cpus, size,
     )  # fmt: skip
-    lockf(fd, LOCK_EX, 1)
-    try:
-        status = os.fstat(fd)
-        if status.st_uid not in (os.geteuid(), 0):
-            raise MapError(f"share map {shape.name}: its file belongs to uid {status.st_uid}", errno=1)
-        if status.st_size == 0:
-            os.ftruncate(fd, _PAGE + size)
-            os.pwrite(fd, head, 0)
-            if shape.shared == "memfd":
-                from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
+    status = os.fstat(fd)
+    if status.st_uid not in (os.geteuid(), 0):
+        raise MapError(f"share map {shape.name}: its file belongs to uid {status.st_uid}", errno=1)
+    if status.st_size == 0:
+        os.ftruncate(fd, _PAGE + size)
+        os.pwrite(fd, head, 0)
+        if shape.shared == "memfd":
+            from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 
-                # A file cut short would end every process that has it mapped (SIGBUS).
-                fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)
-        elif status.st_size < _PAGE + size or os.pread(fd, len(head), 0) != head:
-            raise MapError(
-                f"share map {shape.name}: {shape.shared} holds a map of another kind or size",
-                errno=EINVAL,
-                operation="create",
-                hint="remove it, or choose another name",
-            )
-    finally:
-        lockf(fd, LOCK_UN, 1)
+            # A file cut short would end every process that has it mapped (SIGBUS).
+            fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)
+    elif status.st_size < _PAGE + size or os.pread(fd, len(head), 0) != head:
+        raise MapError(
+            f"share map {shape.name}: {shape.shared} holds a map of another kind or size",
+            errno=EINVAL,
+            operation="create",
+            hint="remove it, or choose another name",
+        )
 
 
 def shared_path(name: str) -> str:

@@ -6,7 +6,7 @@ The layout is that of the ring buffer; the producer's page is the user's, the co
 from __future__ import annotations
 
 from ..errors import MapError
-from ._map_base import E2BIG, EINVAL, ENODATA, ENOSPC, ENOTSUPP, VmMap
+from ._map_base import E2BIG, EAGAIN, EINVAL, ENODATA, ENOSPC, ENOTSUPP, VmMap
 from ._map_ring import _DATA, BUSY, DISCARD, LENGTH, PAGE
 
 TYPE_CHECKING = False
@@ -52,30 +52,31 @@ class UserRingMap(VmMap):
             self._producer[0] = producer + length
 
     def peek(self) -> tuple[int, int] | int:
-        """(address, size) of the next record, or minus the errno of bpf_user_ringbuf_drain; skips discarded ones."""
-        while True:
-            consumer, producer = self._consumer[0], self._producer[0]
-            if producer & 7:
-                return -EINVAL
-            if consumer >= producer:
-                return -ENODATA
-            at = consumer % self.size
-            header = self._words[at >> 2]
-            if header & BUSY:
-                return -ENODATA
-            size = header & LENGTH
-            length = (size + 15) & ~7
-            if length > producer - consumer:
-                return -EINVAL
-            if length > self.size:
-                return -E2BIG
-            if not header & DISCARD:
-                return self.data_base + at + 8, size
-            self._consumer[0] = consumer + length
+        """(address, size) of the next record, or minus the errno of bpf_user_ringbuf_drain; -EAGAIN for a discarded
+        one, which is taken out."""
+        consumer, producer = self._consumer[0], self._producer[0]
+        if producer & 7:
+            return -EINVAL
+        if consumer >= producer:
+            return -ENODATA
+        at = consumer % self.size
+        header = self._words[at >> 2]
+        if header & BUSY:
+            return -ENODATA
+        size = header & LENGTH
+        length = (size + 15) & ~7
+        if length > producer - consumer:
+            return -EINVAL
+        if length > self.size:
+            return -E2BIG
+        if not header & DISCARD:
+            return self.data_base + at + 8, size
+        self.release(size)
+        return -EAGAIN
 
     def release(self, size: int) -> None:
         """Give back the place of the record that `peek` gave."""
-        self._consumer[0] += (size + 15) & ~7
+        self._consumer[0] = self._consumer[0] + ((size + 15) & ~7) & 0xFFFFFFFFFFFFFFFF
 
     def update_from(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
         return -ENOTSUPP
