@@ -152,3 +152,33 @@ def test_a_c_file_is_compiled_again_when_it_or_a_header_has_changed(tmp_path: Pa
         compile_c(str(source))
     with pytest.raises(UsageError, match="there is no such file"):
         compile_c(str(tmp_path / "none.c"))
+
+
+def test_a_program_is_verified_once_in_a_process(
+    osmia_vm: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import osmia.verifier
+
+    path = tmp_path / "twice.c"
+    path.write_text(
+        f"const volatile int only; /* {tmp_path} */"
+        '__attribute__((section("xdp"), used)) int on(void *ctx)'
+        "{ int at = only; return at ? *(volatile int *)(long)at : 2; }"
+        'char _license[] __attribute__((section("license"))) = "GPL";'
+    )
+    asked = []
+    verify = osmia.verifier.verify
+
+    def count(*args: object, **options: object) -> object:
+        asked.append(args)
+        return verify(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(osmia.verifier, "verify", count)
+    osmia_vm(path)
+    before = len(asked)
+    assert osmia_vm(path).run(bytes(64)).name == "PASS" and len(asked) == before
+    for _ in range(2):  # the constant decides: what is refused is refused each time
+        with pytest.raises(VerifierError):
+            Vm(path, globals={"only": 1})
+    assert len(asked) == before + 2
+    assert osmia_vm(path).run(bytes(64)).name == "PASS" and len(asked) == before + 2

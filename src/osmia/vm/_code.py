@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..isa import Instruction
-    from ..objects import LineInfo, LinkedProgram, Object, ProgramSpec
+    from ..objects import CoreRelocation, LineInfo, LinkedProgram, Object, ProgramSpec
     from ._machine import Machine
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF
+# Instructions with CO-RE relocations -> those that they became, the oldest first: tests load one object many times.
+_patched: dict[tuple[bytes, tuple[CoreRelocation, ...], bytes], bytes] = {}
+_MOST_PATCHED = 256
 _TAIL_CALL = 12
 
 
@@ -200,6 +203,16 @@ def _relocated(linked: LinkedProgram, obj: Object, name: str) -> LinkedProgram:
     """
     if not linked.core:
         return linked
+    key = linked.insns, linked.core, obj.btf
+    found = _patched.get(key)
+    if found is None:
+        if len(_patched) >= _MOST_PATCHED:
+            del _patched[next(iter(_patched))]
+        found = _patched[key] = _patch(linked, obj, name).insns
+    return linked.replace(insns=found, core=())
+
+
+def _patch(linked: LinkedProgram, obj: Object, name: str) -> LinkedProgram:
     from contextlib import closing
 
     from ..btf import load_kernel_btf
