@@ -24,6 +24,11 @@ class Instance:
         self._work: list[int] = []
         self.live: dict[int, int] = {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything new."""
+        return bool(self._work)
+
     def visit(self, at: int) -> None:
         """The walk came to `at`, which it has not `seen`: what is live behind it is live before it too."""
         self.seen[at] = 1
@@ -82,6 +87,8 @@ class StackLiveness:
 
     def update(self) -> None:
         """To be called when a path ends: callees first, since what they read of callers is read at the call."""
+        if not any(instance.waits for instance in self._chains.values()):
+            return
         for chain in sorted(self._chains, key=len, reverse=True):
             inner = self._chains[chain]
             inner.update()

@@ -158,7 +158,8 @@ class Backtrack:
 
     def _mark_all(self, state: Checkpoint | None) -> None:
         """Tracking lost its way: every scalar of every earlier state counts."""
-        while state is not None:
+        while state is not None and not state.all_precise:
+            state.all_precise = True
             for n, frame in enumerate(state.frames):
                 state.precise_regs[n] |= sum(1 << r for r in range(10) if frame.regs[r].kind == SCALAR)
                 for spi, slot in frame.stack.items():

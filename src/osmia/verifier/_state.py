@@ -329,7 +329,8 @@ class Checkpoint(State):
     """
 
     __slots__ = (
-        "back", "depth", "hits", "loop_entry", "misses", "precise_regs", "precise_slots", "waiting", "walked",
+        "all_precise", "back", "depth", "hits", "loop_entry", "misses", "precise_regs", "precise_slots", "waiting",
+        "walked",
     )  # fmt: skip
 
     def __init__(self, state: State) -> None:
@@ -338,6 +339,7 @@ class Checkpoint(State):
         count = len(self.frames)
         self.precise_regs = [0] * count
         self.precise_slots = [0] * count
+        self.all_precise = False  # so are then those before it
         self.hits = 0
         self.misses = 0
         self.walked = 0  # instructions walked so far
