@@ -543,12 +543,17 @@ def _made_ready(obj: Object, spec: MapSpec, contents: Mapping[str, bytes], max_e
 
 
 def _verdict_key(obj: Object, spec: ProgramSpec) -> bytes:
-    """All that a verdict depends on; of data sections, contents that cannot change."""
+    """All that a verdict depends on; of data sections, contents that cannot change. Relocations, and functions of the
+    kernel, are resolved in the types of the kernel that runs."""
     from .._version import __version__
     from ..objects import cache_key, pack
 
     maps = tuple(m if m.frozen or m.contents is None else m.replace(contents=None) for m in obj.maps)
-    return cache_key("verified", __version__, pack((spec, obj.subprograms, maps, obj.license, obj.version)), obj.btf)
+    functions = (spec.function, *obj.subprograms)
+    asks = any(f.core or any(r.kind in ("kfunc", "ksym") for r in f.relocations) for f in functions)
+    kernel = " ".join(os.uname()[2:4]) if asks else ""
+    parts = pack((spec, obj.subprograms, maps, obj.license, obj.version))
+    return cache_key("verified", __version__, kernel, parts, obj.btf)
 
 
 def _fill_references(loaded: LoadedVm) -> None:
