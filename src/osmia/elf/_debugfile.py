@@ -34,10 +34,11 @@ def _open(elf: ElfFile, path: str, section: str) -> ElfFile | None:
     except OsmiaError:
         return None  # a damaged debug file is as good as none
     try:
-        if found.section(section) is not None and _belongs(elf, found):
-            return found
+        fits = found.section(section) is not None and _belongs(elf, found)
     except OsmiaError:
-        pass
+        fits = False
+    if fits:
+        return found
     found.close()
     return None
 

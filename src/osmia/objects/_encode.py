@@ -120,11 +120,9 @@ def _number(t: ValueType, value: Any, where: str, numerals: bool) -> int | bytes
             names = {"true": 1, "false": 0}
         if value in names:
             return names[value]
-        if numerals:
-            try:
-                return int(value, 0)
-            except ValueError:
-                pass  # an address, perhaps
+        number = _numeral(value) if numerals else None
+        if number is not None:
+            return number
         if names:
             raise Misfit(where, f"cannot read {value!r}", f"one of {', '.join(names)}")
     if t.kind == "int" and t.size == 4 and not t.signed:
@@ -132,6 +130,13 @@ def _number(t: ValueType, value: Any, where: str, numerals: bool) -> int | bytes
     if isinstance(value, str) and numerals:
         raise Misfit(where, f"cannot read {value!r}", "it is a number")
     raise Misfit(where, f"{_shown(value)} is {type(value).__name__}", wanted(t))
+
+
+def _numeral(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None  # an address, perhaps
 
 
 def _address(value: Any, size: int, where: str, t: ValueType) -> bytes:

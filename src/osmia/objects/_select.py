@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
+from ..isa.map_types import PROG_ARRAY
 from ._encode import did_you_mean
 
 TYPE_CHECKING = False
@@ -10,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ._spec import Object
-
-_PROG_ARRAY = 3
 
 
 def select_programs(obj: Object, names: Iterable[str]) -> Object:
@@ -24,7 +23,7 @@ def select_programs(obj: Object, names: Iterable[str]) -> Object:
     for name in sorted(wanted - set(known)):
         near = did_you_mean(name, known) or f"programs are {', '.join(known) or 'none'}"
         raise UsageError(f"select program {name!r}: the object has none of this name", hint=near)
-    wanted.update(name for spec in obj.maps if spec.type == _PROG_ARRAY for _, name in spec.values)
+    wanted.update(name for spec in obj.maps if spec.type == PROG_ARRAY for _, name in spec.values)
     return obj.replace(
         programs=tuple([p.replace(autoload=True) for p in obj.programs if p.name in wanted]),
         attach_points=tuple([p for p in obj.attach_points if p.program in wanted]),

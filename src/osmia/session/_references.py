@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..btf import Btf
 from ..errors import UsageError
+from ..isa.map_types import ARRAY_OF_MAPS, CPUMAP, DEVMAP, DEVMAP_HASH, HASH_OF_MAPS, PROG_ARRAY, QUEUE, STACK, XSKMAP
 from ..objects import BtfTypes, MapFormat, ValueType, did_you_mean
 from ._maps import Maps, MapView
 from ._readers import RINGS
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from ..objects import MapSpec, Object
     from ._names import Names
 
-PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, QUEUE, STACK = 3, 12, 13, 22, 23
 _MAPS = (ARRAY_OF_MAPS, HASH_OF_MAPS)
-_TARGETS = (14, 16, 17, 25)  # devmap, cpumap, xskmap, devmap_hash
+_TARGETS = (DEVMAP, CPUMAP, XSKMAP, DEVMAP_HASH)
 
 
 def all_maps(obj: Object, loaded: Any, printed: dict[str, MapView], names: Names) -> Maps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..btf import KIND_PTR, KIND_STRUCT, KIND_UNION, Btf, load_kernel_btf
 from ..errors import FormatError, UsageError
 from ..objects import BtfTypes, Misfit, did_you_mean, encode_value
@@ -28,10 +30,8 @@ class Structs:
     def _all_types(self) -> list[Btf]:
         if self._types is None:
             self._types = []
-            try:
+            with suppress(FormatError, OSError):  # in a container without them the program's own types are left
                 self._types.append(load_kernel_btf())
-            except (FormatError, OSError):
-                pass  # a container without /sys/kernel/btf: the program's own types are left
             if self._own:
                 self._types.append(Btf(self._own))
         return self._types
