@@ -6,7 +6,7 @@ import os
 import sys
 
 from .._data import Data
-from ..errors import FormatError, ObjectError, OsmiaError, SourceError, UsageError
+from ..errors import FormatError, NotSupported, ObjectError, OsmiaError, SourceError, UsageError
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, nearest, parse
 
@@ -107,7 +107,9 @@ def run(argv: Sequence[str]) -> int:
     for file, programs in _sources(args):
         try:
             for program in programs():
-                if isinstance(program, Unready):
+                if isinstance(program, NotSupported):
+                    problems.append(Problem(file=file, error=program))
+                elif isinstance(program, Unready):
                     findings += [program.finding(file, p) for p in profiles]
                 else:
                     findings += [_verify(file, program, p, policy, level=args.has("verbose")) for p in profiles]
@@ -152,7 +154,7 @@ def _verify(file: str, program: Program, profile: Profile, policy: Policy | None
 # What is verified
 
 
-def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program | Unready]]]]:
+def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program | Unready | NotSupported]]]]:
     """What was given, by name, each with a function that reads it."""
     words = list(args.arguments)
     kind = args.text("type", "socket_filter")
@@ -169,13 +171,13 @@ def _sources(args: Parsed) -> Iterator[tuple[str, Callable[[], Iterable[Program 
         raise UsageError("verify: it needs something to verify", hint="give an object file, or -e 'script'")
 
 
-def _in_file(path: str, kind: str, kernel: Btf | None) -> Iterable[Program | Unready]:
+def _in_file(path: str, kind: str, kernel: Btf | None) -> Iterable[Program | Unready | NotSupported]:
     if path.endswith(".hex"):
         return [_bytecode(path, read_script(path), kind)]
     return _of(_object(path), kernel)
 
 
-def _of(obj: Object, kernel: Btf | None) -> Iterator[Program | Unready]:
+def _of(obj: Object, kernel: Btf | None) -> Iterator[Program | Unready | NotSupported]:
     from ..verifier import from_spec
 
     for spec in obj.programs:
@@ -183,6 +185,8 @@ def _of(obj: Object, kernel: Btf | None) -> Iterator[Program | Unready]:
             yield from_spec(obj, spec, kernel)
         except ObjectError as e:
             yield Unready(spec=spec, error=e)
+        except NotSupported as e:
+            yield e
 
 
 def _kernel_types(path: str) -> Btf | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..objects import LinkedProgram, MapSpec, Object, ProgramSpec, Relocation
 
+EXT = 28  # BPF_PROG_TYPE_EXT
 # Structs in map values that the kernel gives a meaning of its own, and kinds of pointers told by their type tag.
 SPECIAL = {
     "bpf_spin_lock": "spin_lock",
@@ -43,6 +44,12 @@ def convert(obj: Object, spec: ProgramSpec, kernel: Btf | None = None) -> Progra
 
     ObjectError for a program that cannot be linked or relocated; NotSupported where that takes types that are not here.
     """
+    if spec.type == EXT:
+        raise NotSupported(
+            f"verify {spec.name}: it stands in for a function of another program, with whose types it is verified",
+            feature="extension programs",
+            hint="a kernel that has the other program loaded says whether it fits",
+        )
     linked = link(spec, obj)
     needs_types = linked.core or any(r.kind in ("kfunc", "ksym") for r in linked.relocations)
     if kernel is None and needs_types:
