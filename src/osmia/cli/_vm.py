@@ -18,7 +18,7 @@ def live_target(options: RunOptions) -> VmTarget:
     """The target for a command or a process."""
     from ..vm import VmTarget
 
-    return VmTarget.live(warn=lambda text: complain(f"WARNING: {text}\n"))
+    return VmTarget.live(warn=lambda text: complain(f"WARNING: {text}\n"), keep=True)
 
 
 def serves(obj: Object) -> bool:

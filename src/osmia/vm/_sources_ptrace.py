@@ -9,7 +9,8 @@ that thread: ask for its end with `os.waitid(..., WEXITED | WNOWAIT)`, or a pidf
 
 A command that the session started is given a seccomp filter before it executes anything, so that only wanted calls
 stop. A filter without a tracer fails calls with ENOSYS: such a command, and what it left behind, stays traced to its
-end, with nothing more than being passed on once the session is over, and ends with this process (PTRACE_O_EXITKILL).
+end, with nothing more than being passed on once the session is over, and ends with this process (PTRACE_O_EXITKILL),
+unless it is handed to another (`keep`).
 Where no system call is wanted, the filter stops none, and what is left behind is let go. A process that was there
 before (`-p`) is let go when the session ends, and goes on if we are killed, up to the first breakpoint of a uprobe.
 """
@@ -41,7 +42,8 @@ class PtraceSource:
     """An event source (see `_sources.Source`) for system calls, life and death, signals, user probes and samples.
 
     `held` says that the process is a child of ours that waits before its exec (None: look whether it is a copy of us).
-    `filtered` False does without a seccomp filter. `warn` takes texts that a person should read.
+    `filtered` False does without a seccomp filter. `warn` takes texts that a person should read. With `keep`, what a
+    command with a filter leaves behind is handed to a process in the background, where that may trace it.
     """
 
     needs_process = True
@@ -53,8 +55,10 @@ class PtraceSource:
         held: bool | None = None,
         filtered: bool = True,
         warn: Callable[[str], None] | None = None,
+        keep: bool = False,
     ) -> None:
         self.held = held
+        self.keep = keep
         self.filtered = filtered
         self.warn = warn
         self.warnings: list[str] = []
@@ -247,11 +251,22 @@ class PtraceSource:
             loop.done = True
             return
         others = {t.tgid for t in loop.threads.values()} - {self._pid}
-        if others:
+        if not others:
+            return
+        keeper = self._hand_over(loop) if self.keep else 0
+        if keeper < 0 or (not keeper and loop.threads):
             self._warn(
                 f"{len(others)} {'process' if len(others) == 1 else 'processes'} that the command started still run: "
                 "they end with the trace (a process that is traced from its start cannot be let go; -p PID can)"
             )
+
+    def _hand_over(self, loop: Loop) -> int:
+        from ._sources_ptrace_keep import hand_over
+
+        keeper = hand_over(loop)
+        if not loop.threads:
+            loop.filtered, loop.done = False, True
+        return keeper
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)

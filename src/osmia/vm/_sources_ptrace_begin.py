@@ -71,7 +71,7 @@ def refused(pid: int, errno: int) -> OsmiaError:
     mine = os.geteuid()
     if mine and owner != mine:
         return _denied(f"{head}: it belongs to user {owner}, we are user {mine}", f"sudo -u '#{owner}' osmia ...")
-    scope = _yama()
+    scope = yama()
     if scope == 3:
         return _denied(f"{head}: ptrace is switched off until the next boot (Yama ptrace_scope is 3)", "use -c COMMAND")
     if scope and mine:
@@ -94,7 +94,8 @@ def _denied(message: str, hint: str) -> PermissionDenied:
     )
 
 
-def _yama() -> int:
+def yama() -> int:
+    """Yama's ptrace_scope: 0 for none."""
     try:
         with open(YAMA, encoding="ascii") as file:
             return int(file.read())
@@ -112,7 +113,7 @@ def detach_all(loop: Loop, alarm: pt.Alarm) -> None:
     loop.backlog.clear()
     for tid in list(loop.threads):
         if pt.ptrace(pt.INTERRUPT, tid) == -ESRCH and not os.path.exists(f"/proc/{tid}"):
-            _forget(loop, tid)
+            forget(loop, tid)
     end = monotonic() + _PATIENCE
     alarm.set(10_000_000)
     while loop.threads and monotonic() < end:
@@ -121,15 +122,16 @@ def detach_all(loop: Loop, alarm: pt.Alarm) -> None:
             _let_go(loop, tid, loop.waiter.status)
         else:
             for gone in [t for t in loop.threads if not os.path.exists(f"/proc/{t}")]:
-                _forget(loop, gone)
+                forget(loop, gone)
             if loop.threads:
                 alarm.set(10_000_000)
     alarm.set(-1)
     for tid in list(loop.threads):
-        _forget(loop, tid)
+        forget(loop, tid)
 
 
-def _forget(loop: Loop, tid: int) -> None:
+def forget(loop: Loop, tid: int) -> None:
+    """A thread is no longer ours."""
     thread: Tracee | None = loop.threads.pop(tid, None)
     if thread is not None:
         thread.close()
@@ -138,7 +140,7 @@ def _forget(loop: Loop, tid: int) -> None:
 def _let_go(loop: Loop, tid: int, status: int) -> None:
     thread = loop.threads.get(tid)
     if status & 0xFF != 0x7F:
-        _forget(loop, tid)
+        forget(loop, tid)
         return
     signal = 0
     if thread is not None:
@@ -153,4 +155,4 @@ def _let_go(loop: Loop, tid: int, status: int) -> None:
     elif not status >> 8 & 0x80:
         signal = status >> 8 & 0x7F
     pt.ptrace(pt.DETACH, tid, 0, signal)
-    _forget(loop, tid)
+    forget(loop, tid)

@@ -396,15 +396,16 @@ class VmTarget:
         self.oversight = Oversight(policy, quota, audit)
 
     @classmethod
-    def live(cls, *, warn: Callable[[str], None] | None = None, **options: Any) -> Self:
+    def live(cls, *, warn: Callable[[str], None] | None = None, keep: bool = False, **options: Any) -> Self:
         """A target whose events are those of a command or a process, through ptrace, and timers.
 
-        `warn` takes texts that a person should read.
+        `warn` takes texts that a person should read. With `keep`, what a command leaves behind goes on when the session
+        has ended, where it can.
         """
         from ._sources_ptrace import PtraceSource
         from ._sources_timer import TimerSource
 
-        return cls(sources=[PtraceSource(warn=warn), TimerSource()], **options)
+        return cls(sources=[PtraceSource(warn=warn, keep=keep), TimerSource()], **options)
 
     @property
     def cleans_up(self) -> bool:
