@@ -25,6 +25,15 @@ def map_of(m: Machine, handle: int, *types: int) -> Any:
     return found
 
 
+def charge(m: Machine, size: int) -> bool:
+    """Count `size` bytes that a helper keeps for good against the machine's memory; False when it has no more."""
+    memory = m.memory
+    if memory.used + size > memory.limit:
+        return False
+    memory.used += size
+    return True
+
+
 def room(m: Machine, address: int, size: int) -> None:
     """VmFault unless `size` bytes at `address` may be written: asked before bytes are made for them."""
     if size:

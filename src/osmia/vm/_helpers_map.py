@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from ..isa.map_types import ARRAY, LRU_HASH, LRU_PERCPU_HASH, PERCPU_ARRAY
-from ._map_base import E2BIG, EINVAL
+from ..isa.map_types import (
+    ARRAY,
+    ARRAY_OF_MAPS,
+    CGROUP_ARRAY,
+    HASH_OF_MAPS,
+    LRU_HASH,
+    LRU_PERCPU_HASH,
+    PERCPU_ARRAY,
+    PERF_EVENT_ARRAY,
+    PROG_ARRAY,
+    STACK_TRACE,
+)
+from ._map_base import E2BIG, EINVAL, RDONLY_PROG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
     from ._map_base import VmMap
 
+_FILLED_BY_USERS = frozenset((ARRAY_OF_MAPS, CGROUP_ARRAY, HASH_OF_MAPS, PERF_EVENT_ARRAY, PROG_ARRAY, STACK_TRACE))
 _MAX_LOOPS = 8 << 20  # BPF_MAX_LOOPS
-_U32 = 0xFFFFFFFF
+_U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
 def map_lookup_elem(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     found: VmMap = m.map_at(r1)
-    return found.lookup_address(m.read(r2, found.key_size), m.world.cpu)
+    return found.lookup_address(m.read(r2, found.key_size), m.world.cpu & _U64)
+
+
+def _writable(m: Machine, handle: int) -> VmMap:
+    """The map, unless it is one that the kernel's verifier lets no program change."""
+    found: VmMap = m.map_at(handle)
+    if found.flags & RDONLY_PROG or found.type in _FILLED_BY_USERS:
+        from ..errors import VmFault
+
+        raise VmFault(f"call: map {found.name} is not for programs to change", kind="call", address=handle)
+    return found
 
 
 def map_update_elem(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    found: VmMap = m.map_at(r1)
-    return found.update_from(m.read(r2, found.key_size), m.read(r3, found.value_size), r4, m.world.cpu)
+    found = _writable(m, r1)
+    return found.update_from(m.read(r2, found.key_size), m.read(r3, found.value_size), r4, m.world.cpu & _U64)
 
 
 def map_delete_elem(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    found: VmMap = m.map_at(r1)
+    found = _writable(m, r1)
     return found.delete_key(m.read(r2, found.key_size))
 
 
@@ -67,7 +89,7 @@ def for_each_map_elem(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -
     if found.type in (ARRAY, PERCPU_ARRAY):
         return _for_each_index(m, found, r2, r3)
     done = 0
-    for key_address, value_address in found.places(m.world.cpu):
+    for key_address, value_address in found.places(m.world.cpu & _U64):
         done += 1
         if m.call(r2, r1, key_address, value_address, r3):
             break
@@ -79,7 +101,7 @@ def for_each_map_elem(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -
 def _for_each_index(m: Machine, found: VmMap, callback: int, context: int) -> int:
     """The key is a variable of the kernel's: a scratch place per level of nesting."""
     place = scratch(m, 8)
-    cpu = m.world.cpu
+    cpu = m.world.cpu & _U64
     for index in range(found.max_entries):
         key = index.to_bytes(4, "little")
         m.write(place, key)

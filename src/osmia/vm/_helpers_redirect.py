@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
 
+_CLONES = 1024  # that nobody took away
+ENOMEM = 12
 EINVAL, ENOENT, EAFNOSUPPORT = 22, 2, 97
 _U32 = 0xFFFFFFFF
 XDP_ABORTED, XDP_REDIRECT, TC_SHOT, TC_REDIRECT = 0, 4, 2, 7
@@ -126,7 +128,10 @@ def clone_redirect(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
     known = m.data.get("interfaces")
     if not r2 & _U32 or (known is not None and r2 & _U32 not in known):
         return -EINVAL
-    m.data.setdefault("clones", []).append((r2 & _U32, r3, current(m).packet))
+    clones, packet = m.data.setdefault("clones", []), current(m).packet
+    if sum(len(clone[2]) for clone in clones[-_CLONES:]) + len(packet) > m.memory.limit or len(clones) >= _CLONES:
+        return -ENOMEM
+    clones.append((r2 & _U32, r3, packet))
     return 0
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from ..errors import UsageError
 from ..isa.map_types import CGROUP_ARRAY, SOCKHASH, SOCKMAP
 from ._context_layouts import SOCK, SOCK_SIZE
-from ._helpers_arguments import map_of, room
+from ._helpers_arguments import charge, map_of, room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._machine import Helper, Machine
 
+_OPTION = 1024  # the longest option
+ENOMEM = 12
 EINVAL, EPERM, ENOPROTOOPT, ERANGE = 22, 1, 92, 34
 _U32 = 0xFFFFFFFF
 _NOBODY = 65534  # overflowuid: what get_socket_uid says of a packet without a socket
@@ -238,7 +240,12 @@ def setsockopt(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """Noted in the socket's options, or the machine's (`machine.data["sockopts"]`)."""
     found = _of(m, r1)
     options = found.options if found is not None else m.data.setdefault("sockopts", {})
-    options[(r2 & _U32, r3 & _U32)] = m.read(r4, r5 & _U32)
+    name, size = (r2 & _U32, r3 & _U32), r5 & _U32
+    if size > _OPTION:
+        return -EINVAL
+    if name not in options and not charge(m, _OPTION):
+        return -ENOMEM
+    options[name] = m.read(r4, size)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import VmFault
+from ..errors import MapError, VmError, VmFault
 from ..isa.map_types import CGROUP_STORAGE, CGRP_STORAGE, INODE_STORAGE, PERCPU_CGROUP_STORAGE, SK_STORAGE, TASK_STORAGE
 from ._helpers_arguments import map_of, room
 
@@ -23,7 +23,10 @@ def _get(m: Machine, handle: int, owner: int, initial: int, flags: int) -> int:
         return 0
     found: LocalStorageMap = map_of(m, handle, *_LOCAL)
     value = m.read(initial, found.value_size) if initial and flags & CREATE else None
-    return found.storage(owner, value, create=bool(flags & CREATE))
+    try:
+        return found.storage(owner, value, create=bool(flags & CREATE))
+    except (MapError, VmError):  # no memory
+        return 0
 
 
 def _delete(m: Machine, handle: int, owner: int) -> int:

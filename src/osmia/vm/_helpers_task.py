@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._machine import Helper, Machine
     from ._map_stack import StackTraceMap
 
-EINVAL, EFAULT, EOPNOTSUPP = 22, 14, 95
+EINVAL, EFAULT, EOVERFLOW, EOPNOTSUPP = 22, 14, 75, 95
 _U32 = 0xFFFFFFFF
 _SKIP, _USER, _BUILD_ID = 0xFF, 0x100, 0x800
 _FIELDS = ("pid", "tgid", "comm", "group_leader", "real_parent", "parent", "start_time", "start_boottime")
@@ -196,10 +196,17 @@ def d_path(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     return len(text)
 
 
+def _seq(m: Machine, data: bytes) -> int:
+    found: bytearray = m.data.setdefault("seq", bytearray())
+    if len(found) + len(data) > m.memory.limit - m.memory.used:
+        return -EOVERFLOW
+    found += data
+    return 0
+
+
 def seq_write(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """To the output of the iterator: `machine.data["seq"]`, a bytearray."""
-    m.data.setdefault("seq", bytearray()).extend(m.read(r2, r3 & _U32))
-    return 0
+    return _seq(m, m.read(r2, r3 & _U32))
 
 
 def seq_printf(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
@@ -214,8 +221,7 @@ def seq_printf(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     made = format_text(m, text[: text.index(b"\0")], arguments)
     if isinstance(made, int):
         return made
-    m.data.setdefault("seq", bytearray()).extend(made)
-    return 0
+    return _seq(m, made)
 
 
 TABLE: dict[str, Helper] = {

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _WRITERS = ("calls", "function", "maps", "module", "ops", "state")  # the modules that decide what the code is
 LEVEL = 2
+# With more branches, code is not optimised; by whether it is checked. 300 checked accesses take a second at level 2.
+_BRANCHES = {False: 2500, True: 600}
 
 
 def compile(
@@ -64,17 +66,22 @@ def _translate(code: Code, checked: bool, level: int, cache: Cache | None) -> tu
 
 
 def _compile(code: Code, checked: bool, level: int) -> tuple[Image, tuple[tuple[str, int], ...]]:
-    from ..codegen import emit_native
-
     text, wanted = generate_ir(code, checked=checked)
     try:
-        return read_object(emit_native(text, level=level)), tuple(wanted)
+        return read_object(_emit(text, level, checked)), tuple(wanted)
     except NotSupported as error:
         if error.feature != FAR_ADDRESS:
             raise
     # A program that no verifier took, with a pointer made of a constant.
     text, wanted = generate_ir(code, checked=checked, direct=False)
-    return read_object(emit_native(text, level=level)), tuple(wanted)
+    return read_object(_emit(text, level, checked)), tuple(wanted)
+
+
+def _emit(text: str, level: int, checked: bool) -> bytes:
+    """Machine code. LLVM's optimisers take the square of the number of blocks: of huge programs, seconds or hours."""
+    from ..codegen import emit_native
+
+    return emit_native(text, level=level if text.count("\n  br ") <= _BRANCHES[checked] else 0)
 
 
 def _key(code: Code, checked: bool, level: int) -> bytes:

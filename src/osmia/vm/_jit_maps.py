@@ -46,6 +46,8 @@ def _array(w: FunctionWriter, made: Any, at_load: int, at: int, per_cpu: bool) -
     row = w.let(f"zext i32 {index} to i64")
     if per_cpu:
         cpu = w.let(f"load i64, ptr {w.state(slot.CPU)}")
+        there = w.let(f"icmp ult i64 {cpu}, {made.cpus}")  # a mocked one, or a recording's, may not be
+        inside = w.let(f"and i1 {inside}, {there}")
         row = w.let(f"mul i64 {row}, {made.cpus}")
         row = w.let(f"add i64 {row}, {cpu}")
     offset = w.let(f"mul i64 {row}, {made.stride}")
@@ -59,7 +61,16 @@ _MULTIPLIER = -7046029254386353131  # 0x9E3779B97F4A7C15
 
 def _hash_function(w: FunctionWriter, made: Any, kind: str) -> str:
     """The function that looks up in hashes of this shape; written once per module."""
-    key = (made.key_size, made.stride, made.capacity, made.n_buckets, made.key_padded, made.value_padded, kind)
+    key = (
+        made.key_size,
+        made.stride,
+        made.capacity,
+        made.n_buckets,
+        made.key_padded,
+        made.value_padded,
+        made.cpus,
+        kind,
+    )
     name = "hash_" + "_".join(str(part) for part in key)
     if name not in w.module.shared:
         w.module.shared[name] = _HashWriter(made, kind, name, w.module.direct).text()
@@ -181,6 +192,8 @@ class _HashWriter:
         if "percpu" in self.kind:
             place = self.let(f"getelementptr i64, ptr %s, i64 {slot.CPU}")
             cpu = self.let(f"load i64, ptr {place}")
+            there = self.let(f"icmp ult i64 {cpu}, {m.cpus}")
+            self.lines += [f"  br i1 {there}, label %mine, label %none", "mine:"]
             offset = self.let(f"add i64 {self.let(f'mul i64 {cpu}, {m.value_padded}')}, {offset}")
         self.lines.append(f"  ret i64 {self.let(f'add i64 {at}, {offset}')}")
         self.lines += ["none:", "  ret i64 0"]

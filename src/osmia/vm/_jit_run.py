@@ -194,7 +194,7 @@ class Native:
         if not self._asks:
             return
         world = machine.world
-        state[slot.CPU] = world.cpu
+        state[slot.CPU] = world.cpu & MASK
         state[slot.PID_TGID] = (world.tgid << 32 | world.pid & 0xFFFF_FFFF) & MASK
         state[slot.UID_GID] = (world.gid << 32 | world.uid & 0xFFFF_FFFF) & MASK
         state[slot.CLOCK] = self._clock_address() if world.is_live else 0

@@ -43,6 +43,8 @@ MAP_HANDLE_STEP = 0x1000
 FUNCTION_HANDLES = 0xFFFF_C000_0000_0000
 CODE_SHIFT = 24  # a function's handle: FUNCTION_HANDLES + code << CODE_SHIFT + first instruction
 
+_LINE = 64  # bytes that a line of output takes beside its text
+
 FRAMES = 8
 FRAME_SIZE = 512
 NESTED = 8  # runs within runs: callbacks that helpers call, whose helpers call callbacks
@@ -71,6 +73,7 @@ class Machine:
         self.world = world or World()
         self.process = process
         self.output: list[str] = []
+        self._printed = 0  # what `output` takes, in bytes
         self.on_print: Callable[[str], None] | None = None
         self.pending: BaseException | None = None  # raised by a helper below native code; see `_jit_run`
         self.depth = 0  # runs within runs
@@ -194,11 +197,16 @@ class Machine:
         return found
 
     def print(self, text: str) -> None:
-        """A line of printk."""
+        """A line of printk. VmFault when what nobody took away is more than the machine's memory may be."""
         if self.on_print is not None:
             self.on_print(text)
-        else:
-            self.output.append(text)
+            return
+        self._printed += len(text) + _LINE
+        if self._printed > self.memory.limit:
+            self._printed = sum(map(len, self.output)) + _LINE * len(self.output)
+            if self._printed > self.memory.limit:
+                raise VmFault(f"call: printk: {len(self.output)} lines wait to be read", kind="call")
+        self.output.append(text)
 
     # Memory, short
 

@@ -260,6 +260,8 @@ class HashMap(VmMap):
     def places(self, cpu: int = 0) -> Iterator[tuple[int, int]]:
         """(address of the key, address of the value); elements may be added and removed on the way."""
         self._settle()
+        if self.per_cpu and cpu >= self.cpus:
+            return
         more = self._value_at + (cpu * self.value_padded if self.per_cpu else 0)
         for entry in self._entries():
             at = self.data_base + entry * self.stride

@@ -40,7 +40,7 @@ class LocalStorageMap(VmMap):
                 place = self._take_place(owner)
                 if initial is not None:
                     place[0].view[place[1] : place[1] + self.value_size] = initial
-        return place[0].base + place[1] + (cpu * self.padded if self.per_cpu else 0)
+        return place[0].base + place[1] + (cpu * self.padded if self.per_cpu and 0 <= cpu < self.cpus else 0)
 
     def _take_place(self, owner: int) -> tuple[Storage, int]:
         if not self._free:

@@ -186,7 +186,8 @@ class Room:
     def take(self, shape: Shape, size: int, *, data_at: int, writable: bool = True) -> Storage:
         """Zeroed storage of `size` bytes, or a file's; MapError with ENOMEM beyond the machine's limit."""
         size = max(size, data_at + 8)
-        if self.memory.used + size > self.memory.limit:
+        pages = -(-size // _PAGE) * _PAGE  # what is taken for it, be it ever so small
+        if self.memory.used + pages > self.memory.limit:
             raise MapError(
                 f"create map {shape.name}: {size} bytes are more than the machine's memory limit leaves",
                 errno=ENOMEM,
@@ -201,12 +202,12 @@ class Room:
                 block = mmap.mmap(guard.fd, skip + size)
             else:
                 block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-            storage = Storage(self.memory, block, skip, data_at, name, writable, guard, size)
+            storage = Storage(self.memory, block, skip, data_at, name, writable, guard, pages)
         except (OSError, OverflowError, VmError) as error:
             if guard is not None:
                 guard.close()
             raise MapError(f"create map {shape.name}: {error}", errno=ENOMEM, operation="create") from None
-        self.memory.used += size
+        self.memory.used += pages
         return storage
 
 

@@ -6,7 +6,7 @@ one per length. An element that is updated moves to another entry, as the kernel
 
 from __future__ import annotations
 
-from ._map_base import EEXIST, EINVAL, ENOENT, ENOSPC, EXIST, NOEXIST, RDONLY_PROG, VmMap
+from ._map_base import EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, EXIST, NOEXIST, RDONLY_PROG, VmMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from ._map_base import Shape
     from ._map_storage import Room
+
+
+_NODE = 160  # bytes of an element beside its entry
 
 
 class TrieMap(VmMap):
@@ -29,6 +32,7 @@ class TrieMap(VmMap):
         )
         self.storages.append(storage)
         self.guard = storage.guard
+        self._memory = room.memory
         self.data_base = storage.base
         self._data = storage.view
         self._by_length: dict[int, dict[bytes, int]] = {}
@@ -38,7 +42,15 @@ class TrieMap(VmMap):
         self._count = 0
 
     def _release(self) -> None:
+        self._memory.used -= min(self._memory.used, self._fresh * _NODE)
         self._data.release()
+
+    def _room_for_one(self) -> bool:
+        """Whether the machine's memory has room for what another element takes in the dictionaries."""
+        if self._memory.used + _NODE > self._memory.limit:
+            return False
+        self._memory.used += _NODE
+        return True
 
     def __len__(self) -> int:
         return self._count
@@ -82,6 +94,8 @@ class TrieMap(VmMap):
                 return -ENOENT
             if old < 0 and self._count >= self.max_entries:
                 return -ENOSPC
+            if not self._free and not self._room_for_one():
+                return -ENOMEM
             entry = self._free.pop() if self._free else self._fresh
             self._fresh = max(self._fresh, entry + 1)
             at = entry * self.stride

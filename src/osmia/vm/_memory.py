@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 1 << 30
 PAGE = mmap.PAGESIZE
 _ROW = Struct("<QQQ")  # base, end, writable: a row of the table that checked native code searches
+_HEAD = 16  # of the table, before its rows: how many there are
 _TABLE_ROWS = 4096
 MASK = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -101,11 +102,18 @@ class Memory:
         at = bisect_right(self._bases, region.base)
         before = self._regions[at - 1] if at else None
         after = self._regions[at] if at < len(self._regions) else None
+        if self._table is not None and len(self._regions) >= _TABLE_ROWS:
+            raise VmError(f"register {region!r}: native code is checked against {_TABLE_ROWS} regions at most")
         if (before and before.end > region.base) or (after and after.base < region.end):
             raise VmError(f"register {region!r}: overlaps {before if before and before.end > region.base else after!r}")
         self._bases.insert(at, region.base)
         self._regions.insert(at, region)
-        self._changed()
+        table = self._table
+        if table is not None:
+            row, end = _HEAD + at * _ROW.size, _HEAD + len(self._regions) * _ROW.size
+            table[row + _ROW.size : end] = table[row : end - _ROW.size]
+            _ROW.pack_into(table, row, region.base, region.end, region.writable)
+            table[:8] = len(self._regions).to_bytes(8, "little")
 
     def free(self, region: Region) -> None:
         """Give a region back; does nothing for one that is gone. What programs still hold of it faults."""
@@ -118,7 +126,11 @@ class Memory:
         region.end = region.base
         region.view = memoryview(b"")
         region._keep = None
-        self._changed()
+        table = self._table
+        if table is not None:
+            table[:8] = len(self._regions).to_bytes(8, "little")
+            row, end = _HEAD + at * _ROW.size, _HEAD + len(self._regions) * _ROW.size
+            table[row:end] = table[row + _ROW.size : end + _ROW.size]
 
     def close(self) -> None:
         """Free every region."""
@@ -179,21 +191,15 @@ class Memory:
         if self._table is None:
             from ..syscalls.native import buffer_address
 
-            block = mmap.mmap(-1, 16 + _TABLE_ROWS * _ROW.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            if len(self._regions) > _TABLE_ROWS:
+                raise VmError(f"check native code against {len(self._regions)} regions: {_TABLE_ROWS} at most")
+            block = mmap.mmap(-1, _HEAD + _TABLE_ROWS * _ROW.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self._table_keep, self._table = block, memoryview(block)
             self.table_address = buffer_address(block)
-            self._changed()
+            for i, r in enumerate(self._regions):
+                _ROW.pack_into(self._table, _HEAD + i * _ROW.size, r.base, r.end, r.writable)
+            self._table[:8] = len(self._regions).to_bytes(8, "little")
         return self.table_address
-
-    def _changed(self) -> None:
-        table = self._table
-        if table is None:
-            return
-        if len(self._regions) > _TABLE_ROWS:
-            raise VmError(f"check native code against {len(self._regions)} regions: {_TABLE_ROWS} at most")
-        for i, r in enumerate(self._regions):
-            _ROW.pack_into(table, 16 + i * _ROW.size, r.base, r.end, r.writable)
-        table[:8] = len(self._regions).to_bytes(8, "little")
 
 
 def fault(memory: Memory, address: int, size: int, write: bool, insn: int = -1) -> VmFault:
