@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NOT_EXACT, EXACT, RANGE = range(3)
 _RANGED = frozenset((MAP_VALUE, MAP_KEY, MEM, BUF, TP_BUFFER))
 _UNKNOWN = Reg(SCALAR, UNKNOWN)
+_registers: dict[int, tuple[int, ...]] = {}
 
 
 class Ids:
@@ -250,12 +251,8 @@ def equal(env: Env, old: Checkpoint, state: State, level: int) -> bool:
     ):
         return False
     ids = Ids(env.scalar_ids)
-    for (old_id, _, old_kind), (id, _, kind) in zip(old.refs, state.refs, strict=True):
-        if kind != old_kind or not ids.match(old_id, id) or (env.exact_refs and old_id != id):
-            return False
-    for (old_id, old_lock), (id, lock) in zip(old.locks, state.locks, strict=True):
-        if old_lock is not lock or not ids.match(old_id, id):
-            return False
+    if (old.refs or old.locks) and not _same_held(env, old, state, ids):
+        return False
     last = len(frames) - 1
     for n in range(last + 1):
         old_frame, frame = old_frames[n], frames[n]
@@ -265,15 +262,39 @@ def equal(env: Env, old: Checkpoint, state: State, level: int) -> bool:
             at = frames[n + 1].callsite
         else:
             at = env.pc
-        live = env.code.live[at]
         precise = old.precise_regs[n]
         old_regs, regs = old_frame.regs, frame.regs
-        for number in range(11):
-            if live >> number & 1:
-                a, b = old_regs[number], regs[number]
-                if not same(a, b, precise >> number & 1, ids, level):
-                    return False
+        for number in _numbers(env.code.live[at]):
+            a, b = old_regs[number], regs[number]
+            if a is b:
+                if not a.id and not a.ref:
+                    continue
+            elif not level and a.kind == SCALAR == b.kind and not precise >> number & 1:
+                continue
+            if not same(a, b, precise >> number & 1, ids, level):
+                return False
+    if not last:
+        return _stacks(env, old, state, 0, ids, level)
     return all(_stacks(env, old, state, n, ids, level) for n in range(last + 1))
+
+
+def _same_held(env: Env, old: Checkpoint, state: State, ids: Ids) -> bool:
+    """Whether as many references and locks are held, of the same kinds."""
+    for (old_id, _, old_kind), (id, _, kind) in zip(old.refs, state.refs, strict=True):
+        if kind != old_kind or not ids.match(old_id, id) or (env.exact_refs and old_id != id):
+            return False
+    for (old_id, old_lock), (id, lock) in zip(old.locks, state.locks, strict=True):
+        if old_lock is not lock or not ids.match(old_id, id):
+            return False
+    return True
+
+
+def _numbers(live: int) -> tuple[int, ...]:
+    """The registers of a set of bits."""
+    found = _registers.get(live)
+    if found is None:
+        found = _registers[live] = tuple(n for n in range(11) if live >> n & 1)
+    return found
 
 
 def same(old: Reg, new: Reg, precise: int, ids: Ids, level: int) -> bool:
