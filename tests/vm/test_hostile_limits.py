@@ -8,21 +8,26 @@ from collections.abc import Iterator
 import pytest
 from _vm_run import ENGINES, execute
 
-from osmia.errors import VmError, VmFault
+from osmia.errors import UsageError, VmError, VmFault
 from osmia.isa import assemble
 from osmia.isa.map_types import (
     ARRAY,
     ARRAY_OF_MAPS,
     CGRP_STORAGE,
+    HASH,
     LPM_TRIE,
     LRU_PERCPU_HASH,
     PERCPU_ARRAY,
     PERCPU_HASH,
     PROG_ARRAY,
+    RINGBUF,
 )
+from osmia.objects import MapSpec, Object
+from osmia.vm import Quota, VmTarget
 from osmia.vm._code import Code
 from osmia.vm._helpers import HELPERS
 from osmia.vm._helpers_timer import advance
+from osmia.vm._interpreter import run
 from osmia.vm._jit import compile
 from osmia.vm._machine import Machine
 from osmia.vm._map import create_map
@@ -201,3 +206,28 @@ def test_large_programs_compile_in_bounded_time(machine: Machine, checked: bool)
     with compile(code, machine, checked=checked) as native:
         assert native.run(region.base) == 4000 * 2 + 4000
     assert time.process_time() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("type", "entries", "weight"),
+    [(PERCPU_ARRAY, 100, 100 * (4 + 4 * 8)), (RINGBUF, 1 << 20, 1 << 20), (ARRAY, 9, 9 * 12)],
+)
+def test_a_quota_weighs_rings_and_every_cpu(type: int, entries: int, weight: int) -> None:
+    key, value = (0, 0) if type == RINGBUF else (4, 8)
+    obj = Object(programs=(), maps=(MapSpec(name="m", type=type, key_size=key, value_size=value, max_entries=entries),))
+    with VmTarget(quota=Quota(map_bytes=weight), world=World(cpus=4)).load(obj):
+        pass
+    with pytest.raises(UsageError, match=f"take {weight} bytes"):
+        VmTarget(quota=Quota(map_bytes=weight - 1), world=World(cpus=4)).load(obj)
+
+
+@engines
+@pytest.mark.parametrize("type", [HASH, ARRAY])
+def test_a_map_that_was_closed(engine: str, machine: Machine, type: int) -> None:
+    """Native code would read memory that is gone."""
+    made = create_map(machine, Shape(type, 4, 8, 1, name="m"))
+    code = Code(assemble(LOOK_UP), machine, maps=[made])
+    with compile(code, machine, checked=engine != "JIT") as native:
+        made.close()
+        with pytest.raises(VmError, match="closed"):
+            native.run() if engine != "interpreter" else run(code, machine)

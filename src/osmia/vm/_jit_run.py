@@ -185,6 +185,8 @@ class Native:
 
     def _prepare(self, fuel: int, stack: int) -> None:
         state, machine = self._state, self.machine
+        if machine.memory.closed_maps:
+            self._check_maps()
         state[slot.PENDING] = 0
         state[slot.FUEL] = fuel
         state[slot.DEPTH] = 0
@@ -199,6 +201,12 @@ class Native:
         state[slot.UID_GID] = (world.gid << 32 | world.uid & 0xFFFF_FFFF) & MASK
         state[slot.CLOCK] = self._clock_address() if world.is_live else 0
         machine.functions.update(self._callbacks)
+
+    def _check_maps(self) -> None:
+        """VmError when a map of the program is closed: its memory is gone, or may be another's."""
+        for made in self.code.map_slots.values():
+            if made.closed:
+                raise VmError(f"run {self.code.name}: its map {made.name} is closed", program=self.code.name)
 
     def _clock_address(self) -> int:
         if not self._clock:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         """What the machine itself needs of a map (see `_map.py` for all of it)."""
 
         handle: int
+        closed: bool
 
         @property
         def name(self) -> str: ...
@@ -132,7 +133,10 @@ class Machine:
         index, rest = divmod(handle - MAP_HANDLES, MAP_HANDLE_STEP)
         if rest or not 0 <= index < len(self._maps):
             raise VmFault(f"call: {handle:#x} is no map", kind="call", address=handle)
-        return self._maps[index]
+        found = self._maps[index]
+        if found.closed:
+            raise VmFault(f"call: map {found.name} is closed", kind="call", address=handle)
+        return found
 
     @property
     def maps(self) -> list[Any]:

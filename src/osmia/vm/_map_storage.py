@@ -164,6 +164,7 @@ class Storage:
             self._memory.free(self._region)
             view.release()
             self._region = None
+        self._memory.closed_maps += 1
         self._memory.used -= min(self._memory.used, self._charged)
         self.view.release()
         block, self._block = self._block, None

@@ -52,6 +52,7 @@ class Memory:
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self.used = 0
+        self.closed_maps = 0  # native code has addresses of theirs
         self.table_address = 0
         self._bases: list[int] = []
         self._regions: list[Region] = []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from ..objects import Object, ProgramSpec
+    from ..objects import MapSpec, Object, ProgramSpec
     from ..verifier import Policy, Program, Verdict
 
     Entry: TypeAlias = Mapping[str, object]
@@ -106,12 +106,12 @@ class Oversight:
                 hint="change the program, or the policy",
             )
 
-    def weigh_maps(self, obj: Object) -> None:
-        """UsageError where the object's maps take more than the quota has."""
+    def weigh_maps(self, obj: Object, cpus: int) -> None:
+        """UsageError where the object's maps take more than the quota has. Per-CPU maps have a value for each CPU."""
         limit = self.quota.map_bytes if self.quota is not None else 0
         if not limit:
             return
-        sizes = {m.name: (m.key_size + m.value_size) * max(m.max_entries, 1) for m in obj.maps}
+        sizes = {m.name: _weight(m, cpus) for m in obj.maps}
         total = sum(sizes.values())
         if total > limit:
             largest = max(sizes, key=lambda name: sizes[name])
@@ -160,3 +160,13 @@ class Oversight:
                 f"load {spec.name}: cannot write the audit log {path}: {os.strerror(e.errno or 0).lower()}",
                 hint="nothing is loaded that cannot be logged",
             ) from None
+
+
+def _weight(spec: MapSpec, cpus: int) -> int:
+    """Bytes of a map's keys and values; of a ring, of its data."""
+    from ..isa import map_types as types
+
+    if spec.type in (types.RINGBUF, types.USER_RINGBUF):
+        return spec.max_entries
+    copies = cpus if spec.type in (types.PERCPU_ARRAY, types.PERCPU_HASH, types.LRU_PERCPU_HASH) else 1
+    return (spec.key_size + copies * spec.value_size) * max(spec.max_entries, 1)

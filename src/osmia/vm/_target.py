@@ -433,7 +433,7 @@ class VmTarget:
         loaded = LoadedVm(obj, machine, self.sources)
         btf = _types(obj)
         try:
-            self.oversight.weigh_maps(obj)
+            self.oversight.weigh_maps(obj, world.cpus)
             for spec in obj.maps:
                 loaded.maps[spec.name] = create_from_spec(machine, spec, btf=btf)
             self._load_programs(loaded, specs)
