@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import osmia
 from osmia.cli import main
 from osmia.errors import NotSupported, UsageError, VmError
 from osmia.objects import read_elf
@@ -275,3 +279,20 @@ def test_programs_that_user_space_lacks_are_left_alone(
     run(capfd, lacking, "--pcap-in", capture, "--program", "filter")
     assert main(["run", str(lacking), "--pcap-in", str(capture), "--program", "lacking"]) == 2
     assert "run program lacking: it takes no packets" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not os.access(sys.executable, os.X_OK), reason="this user may not start this Python again")
+def test_an_interrupt_leaves_the_counts(built: Path, tmp_path: Path) -> None:
+    path = tmp_path / "in.pcap"
+    write_capture(path, [Packet(FRAMES[0])] * 20_000)
+    words = [sys.executable, "-m", "osmia", "run", str(built), "--pcap-in", str(path), "--program", "tell"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(osmia.__file__).parents[1])}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"ring: 00")
+        process.send_signal(signal.SIGINT)  # while it waits for us to read: all of it is more than a pipe holds
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    last = out.rstrip().splitlines()[-1].split()
+    assert last[0] == b"total"
+    assert 0 < int(last[1]) < 20_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 
 from ..errors import UsageError
@@ -59,7 +60,12 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
             out.flush()
 
         keep = kept.append if wanted else None
+        if ours := _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+            # An interrupt ends the run, not the process: what was counted is printed.
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         tally = run_packets(loaded, loaded.programs[name], capture, keep=keep, drain=drain)
+        if ours:
+            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         out.write(_verdicts(tally, options.format))
         session.emit(Ended(0))
         for map_name in sorted(session.maps):

@@ -86,10 +86,32 @@ def run_packets(
     if others:
         names = ", ".join(LINK_NAMES.get(link, str(link)) for link in sorted(others))
         raise UsageError(f"run packets: the capture is of {names}", hint="programs take Ethernet or bare IP packets")
+    counts = _Counts()
     batches = program.native is not None and program.meter is None and program.type == XDP
-    if batches and not capture.links - {ETHERNET} and not _BY_ONE & program.code.helpers:
-        return _in_batches(loaded, program, capture, keep, drain)
-    return _one_by_one(loaded, program, capture, keep, drain)
+    try:
+        if batches and not capture.links - {ETHERNET} and not _BY_ONE & program.code.helpers:
+            _in_batches(loaded, program, capture, keep, drain, counts)
+        else:
+            _one_by_one(loaded, program, capture, keep, drain, counts)
+    except KeyboardInterrupt as error:
+        counts.failure = error
+    drain()
+    return Tally(program.name, counts.packets, counts.bytes, counts.written, counts.failure)
+
+
+class _Counts:
+    """What a run has counted so far."""
+
+    def __init__(self) -> None:
+        self.packets: dict[str, int] = {}
+        self.bytes: dict[str, int] = {}
+        self.written = 0
+        self.failure: OsmiaError | KeyboardInterrupt | None = None
+
+    def fail(self, error: OsmiaError, number: int) -> None:
+        """The run ends with this error, of packet `number`, counted from 1."""
+        error.message = f"run packet {number}: {error.message}"
+        self.failure = error
 
 
 def _one_by_one(
@@ -98,27 +120,22 @@ def _one_by_one(
     capture: Capture,
     keep: Callable[[Packet], None] | None,
     drain: Callable[[], None],
-) -> Tally:
-    packets: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    written = 0
-    failure: OsmiaError | KeyboardInterrupt | None = None
+    counts: _Counts,
+) -> None:
     for number, packet in enumerate(capture, 1):
         try:
             result = program.run_packet(_ethernet(packet.data) if packet.link == RAW_IP else packet.data)
-            packets[result.name] = packets.get(result.name, 0) + 1
-            sizes[result.name] = sizes.get(result.name, 0) + len(packet.data)
+            counts.packets[result.name] = counts.packets.get(result.name, 0) + 1
+            counts.bytes[result.name] = counts.bytes.get(result.name, 0) + len(packet.data)
             if keep is not None and _goes_on(program.type, result.verdict):
                 keep(_written(program, packet, result))
-                written += 1
+                counts.written += 1
             _run_timers(loaded)
-        except (OsmiaError, KeyboardInterrupt) as error:
-            failure = _at_packet(error, number)
-            break
-        if not number % _BETWEEN:
-            drain()
-    drain()
-    return Tally(program.name, packets, sizes, written, failure)
+            if not number % _BETWEEN:
+                drain()
+        except OsmiaError as error:
+            counts.fail(error, number)
+            return
 
 
 def _written(program: VmProgram, packet: Packet, result: PacketResult) -> Packet:
@@ -141,13 +158,6 @@ def _run_timers(loaded: LoadedVm) -> None:
             run_due(loaded.machine)
 
 
-def _at_packet(error: OsmiaError | KeyboardInterrupt, number: int) -> OsmiaError | KeyboardInterrupt:
-    """The error, naming the packet."""
-    if isinstance(error, OsmiaError):
-        error.message = f"run packet {number}: {error.message}"
-    return error
-
-
 def _ethernet(data: bytes) -> bytes:
     kind = b"\x86\xdd" if data[:1] and data[0] >> 4 == 6 else b"\x08\x00"
     return bytes(12) + kind + data
@@ -163,7 +173,8 @@ def _in_batches(
     capture: Capture,
     keep: Callable[[Packet], None] | None,
     drain: Callable[[], None],
-) -> Tally:
+    counts: _Counts,
+) -> None:
     """One native loop over many packets; the packets lie in memory as they do in the file."""
     from array import array
     from itertools import compress
@@ -175,10 +186,6 @@ def _in_batches(
     template = bytearray(24)
     template[12:16] = (1).to_bytes(4, "little")  # ingress_ifindex
     layout = PacketLayout(bytes(template), 0, 4, 8)
-    packets: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    written = 0
-    failure: OsmiaError | KeyboardInterrupt | None = None
     memory = loaded.machine.memory
     most = _BETWEEN if _RINGS & program.code.helpers else len(capture)
     for first, last in _pieces(capture, most):
@@ -195,23 +202,22 @@ def _in_batches(
             program.run_count += len(verdicts)
             for verdict in dict.fromkeys(verdicts):
                 name = verdict_name(XDP, verdict)
-                packets[name] = packets.get(name, 0) + verdicts.count(verdict)
-                sizes[name] = sizes.get(name, 0) + sum(compress(lengths, map(verdict.__eq__, verdicts)))
+                counts.packets[name] = counts.packets.get(name, 0) + verdicts.count(verdict)
+                size = sum(compress(lengths, map(verdict.__eq__, verdicts)))
+                counts.bytes[name] = counts.bytes.get(name, 0) + size
             for i, verdict in enumerate(verdicts if keep is not None else ()):
                 if keep is not None and _goes_on(XDP, verdict):
                     data = bytes(region.view[offsets[i] : offsets[i] + lengths[i]])
                     keep(Packet(data, capture.times[first + i], capture.wire[first + i]))
-                    written += 1
-            if ran.failure is not None:
-                if not isinstance(ran.failure, (OsmiaError, KeyboardInterrupt)):
-                    raise ran.failure
-                failure = _at_packet(ran.failure, first + ran.done + 1)
-                break
+                    counts.written += 1
         finally:
             memory.free(region)
+        if isinstance(ran.failure, OsmiaError):
+            counts.fail(ran.failure, first + ran.done + 1)
+            return
+        if ran.failure is not None:
+            raise ran.failure
         drain()
-    drain()
-    return Tally(program.name, packets, sizes, written, failure)
 
 
 def _pieces(capture: Capture, most: int) -> Iterator[tuple[int, int]]:
