@@ -231,3 +231,41 @@ def test_a_map_that_was_closed(engine: str, machine: Machine, type: int) -> None
         made.close()
         with pytest.raises(VmError, match="closed"):
             native.run() if engine != "interpreter" else run(code, machine)
+
+
+@bounded
+def test_helpers_that_copy_without_end(engine: str, machine: Machine) -> None:
+    """Fuel counts instructions: what a helper does for one of them counts too."""
+    region = machine.memory.allocate(1 << 20)
+    machine.mock("jiffies64", lambda m, *_: m.memory._spend(1 << 31) or 0)
+    program = (
+        f"r6 = r1\nl:\nr1 = r6\nr2 = {1 << 20}\nr3 = 0\nr4 = 0\nr5 = 0\ncall bpf_csum_diff\ncall bpf_jiffies64\ngoto l"
+    )
+    with pytest.raises(VmFault) as caught:
+        execute(program, engine, machine=machine, r1=region.base)
+    assert caught.value.kind == "fuel"
+    assert "copied" in str(caught.value)
+    assert execute("r0 = 1\nexit", engine, machine=machine) == 1
+    assert machine.read(region.base, 1 << 20) == bytes(1 << 20), "the machine's owner has no such limit"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "wanted"),
+    [(b"ab\0x", b"ab\0y", 0), (b"ab\0", b"abc", -1), (b"b\0", b"abc", 1), (b"ab", b"abc", -1), (b"\xff", b"a", 1)],
+)
+def test_strncmp(machine: Machine, left: bytes, right: bytes, wanted: int) -> None:
+    one, two = machine.memory.adopt(bytearray(left)), machine.memory.adopt(bytearray(right))
+    assert call(machine, "strncmp", one.base, 100, two.base) == wanted
+    assert call(machine, "strncmp", one.base, 0, two.base) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "wanted"),
+    [(b"0" * 40 + b"7x", 10, (41, 7)), (b"  -0x1g", 0, (6, -1)), (b"000", 0, (3, 0)), (b"0x", 16, -22),
+     (b"9" * 30, 10, -34), (b"0x0", 16, (3, 0)), (b"   ", 10, -22), (b"08", 0, (1, 0)), (b"017", 0, (3, 15))],
+)  # fmt: skip
+def test_strtol(machine: Machine, text: bytes, base: int, wanted: int | tuple[int, int]) -> None:
+    source, out = machine.memory.adopt(bytearray(text)), machine.memory.allocate(8)
+    got = call(machine, "strtol", source.base, len(text), base, out.base)
+    number = int.from_bytes(out.view, "little", signed=True)
+    assert (got if got < 0 else (got, number)) == wanted

@@ -134,14 +134,7 @@ def probe_write_user(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) ->
 def strncmp(m: Machine, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     size = r2 & _U32
     left, right = _bounded(m, r1, size), _bounded(m, r3, size)
-    for i in range(size):
-        a = left[i] if i < len(left) else 0
-        b = right[i] if i < len(right) else 0
-        if a != b:
-            return -1 if a < b else 1
-        if not a:
-            break
-    return 0
+    return (left > right) - (left < right)
 
 
 def _bounded(m: Machine, address: int, size: int) -> bytes:
@@ -153,9 +146,7 @@ def _number(text: bytes, flags: int) -> tuple[bool, int, int] | int:
     base = flags & 31
     if flags & ~31 or base not in (0, 8, 10, 16):
         return -EINVAL
-    at = 0
-    while at < len(text) and text[at : at + 1].isspace():
-        at += 1
+    at = len(text) - len(text.lstrip())
     negative = text[at : at + 1] == b"-"
     at += negative
     if at >= len(text):
@@ -166,10 +157,10 @@ def _number(text: bytes, flags: int) -> tuple[bool, int, int] | int:
         base, skip = 16, 2
     elif base == 0:
         base = 8 if rest[:1] == b"0" else 10
-    end = skip
+    end = len(rest) - len(rest[skip:].lstrip(b"0"))
     value = 0
-    while end < len(rest) and _digit(rest[end]) < base:
-        value = min(value * base + _digit(rest[end]), 1 << 64)
+    while end < len(rest) and _digit(rest[end]) < base and value < 1 << 64:
+        value = value * base + _digit(rest[end])
         end += 1
     if end == skip:
         return -EINVAL

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..errors import VmError, VmFault
 from ._interpreter_steps import Done, build
 from ._machine import FRAME_SIZE
+from ._memory import BUDGET, UNBOUNDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def run(
     outer = machine.context, interpreter.fuel, interpreter.tail_calls
     if not machine.depth:
         machine.context = r1
+        machine.memory.budget = BUDGET if checked else UNBOUNDED
     interpreter.fuel, interpreter.tail_calls, interpreter.limit = iter(range(fuel)), 0, fuel
     for start in code.callbacks:
         machine.functions[code.handle(start)] = interpreter.callback(start)
@@ -49,6 +51,8 @@ def run(
         return interpreter.enter(0, (r1, r2))
     finally:
         machine.context, interpreter.fuel, interpreter.tail_calls = outer
+        if not machine.depth:
+            machine.memory.budget = UNBOUNDED
 
 
 def _interpreter(code: Code, checked: bool) -> Interpreter:

@@ -7,6 +7,7 @@ from . import _jit_state as slot
 from ._interpreter import DEFAULT_FUEL, FUEL_HINT
 from ._interpreter_steps import place
 from ._machine import TAIL_CALL, TAIL_CALLS
+from ._memory import BUDGET, UNBOUNDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,12 +233,16 @@ class Native:
         self._tail_calls = 0
         if not machine.depth:
             machine.context = r1
+            if self.checked:
+                machine.memory.budget = BUDGET
         machine.depth += 1
         try:
             result = self._enter(r1 & MASK, r2 & MASK, 0, 0, 0, self.state_address)
         finally:
             machine.depth -= 1
             machine.context = outer
+            if self.checked and not machine.depth:
+                machine.memory.budget = UNBOUNDED
             if interrupted is not None:
                 state[slot.FUEL], state[slot.DEPTH], state[slot.STACK], self._tail_calls = interrupted
         if self._state[slot.PENDING]:

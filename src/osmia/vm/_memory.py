@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 1 << 30
 PAGE = mmap.PAGESIZE
 _ROW = Struct("<QQQ")  # base, end, writable: a row of the table that checked native code searches
+_LARGE = 1 << 14
+UNBOUNDED, BUDGET = 1 << 62, 1 << 34  # of a checked run: some 10 seconds
 _HEAD = 16  # of the table, before its rows: how many there are
 _TABLE_ROWS = 4096
 MASK = 0xFFFF_FFFF_FFFF_FFFF
@@ -52,6 +54,7 @@ class Memory:
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self.used = 0
+        self.budget = UNBOUNDED  # bytes that helpers may yet copy in large pieces in this run
         self.closed_maps = 0  # native code has addresses of theirs
         self.table_address = 0
         self._bases: list[int] = []
@@ -161,6 +164,8 @@ class Memory:
         """`size` bytes; VmFault when they are not all in one region."""
         if size == 0:
             return b""
+        if size > _LARGE:
+            self._spend(size)
         region = self.region(address, size)
         at = address - region.base
         return bytes(region.view[at : at + size])
@@ -169,9 +174,16 @@ class Memory:
         """Store bytes; VmFault when they do not all fit one writable region."""
         if not data:
             return
+        if len(data) > _LARGE:
+            self._spend(len(data))
         region = self.region(address, len(data), True)
         at = address - region.base
         region.view[at : at + len(data)] = data
+
+    def _spend(self, size: int) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            raise VmFault("call: helpers have copied too much in one run: an endless loop?", kind="fuel")
 
     def load(self, address: int, size: int) -> int:
         """A little-endian unsigned number of `size` bytes."""
