@@ -67,15 +67,15 @@ def test_a_verdict_is_of_the_kernel_whose_types_it_was_made_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from osmia.testing._clang import compile_c
-    from osmia.vm._target import _verdict_key
+    from osmia.vm._verdicts import verdict_key
 
     path = tmp_path / "core.c"
     path.write_text(SOURCE)
     relocated = compile_c(str(path))
     path.write_text(SOURCE.replace("__attribute__((preserve_access_index))", "").replace("!guarded || ", "0 && "))
     plain = compile_c(str(path))
-    before = [_verdict_key(obj, obj.programs[0]) for obj in (relocated, plain)]
+    before = [verdict_key(obj, obj.programs[0]) for obj in (relocated, plain)]
     uname = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*uname[:2], "99.0", *uname[3:])))
-    after = [_verdict_key(obj, obj.programs[0]) for obj in (relocated, plain)]
+    after = [verdict_key(obj, obj.programs[0]) for obj in (relocated, plain)]
     assert before[0] != after[0] and before[1] == after[1]

@@ -10,6 +10,7 @@ from .._lazy import lazy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._coverage import Coverage
+    from ._loaded import LoadedVm, keys_of
     from ._machine import Machine
     from ._oversight import Quota
     from ._packets import Tally, packet_program, run_packets
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from ._program import PACKET_KINDS, PacketResult, VmProgram
     from ._recording import TASK_FIELDS, EventRecorder, RecordingWriter, read_recording, replay_event, task_fields
     from ._sources import Task
-    from ._target import LoadedVm, VmTarget, keys_of
+    from ._target import VmTarget
     from ._world import World
 
 _LAZY = {
     "Capture": "_pcap",
     "Coverage": "_coverage",
     "EventRecorder": "_recording",
-    "LoadedVm": "_target",
+    "LoadedVm": "_loaded",
     "Machine": "_machine",
     "PACKET_KINDS": "_program",
     "Packet": "_pcap",
@@ -37,7 +38,7 @@ _LAZY = {
     "VmProgram": "_program",
     "VmTarget": "_target",
     "World": "_world",
-    "keys_of": "_target",
+    "keys_of": "_loaded",
     "packet_program": "_packets",
     "read_capture": "_pcap",
     "read_recording": "_recording",

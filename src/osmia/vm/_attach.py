@@ -5,9 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import AttachPoint
+    from ._loaded import LoadedVm
     from ._program import VmProgram
     from ._sources import Task
-    from ._target import LoadedVm
 
 # The session runs these itself: nothing is attached.
 DIRECT = ("begin", "end", "self", "test", "bench")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..probes import ProbeSpec
-    from ._target import LoadedVm
+    from ._loaded import LoadedVm
 
     Arguments = Mapping[str, object] | Sequence[object]
 

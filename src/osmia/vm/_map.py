@@ -12,7 +12,7 @@ from ._map_storage import Room
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..btf import Btf
-    from ..objects import MapSpec
+    from ..objects import MapSpec, Object
     from ._machine import Machine
 
 # type -> (module, class); modules are imported when first used.
@@ -148,3 +148,12 @@ def create_from_spec(machine: Machine, spec: MapSpec, *, shared: str = "", btf: 
     if spec.frozen:
         made.freeze()
     return made
+
+
+def object_types(obj: Object) -> Btf | None:
+    """The object's own types, for special fields of map values."""
+    if not obj.btf:
+        return None
+    from ..btf import Btf
+
+    return Btf(obj.btf)

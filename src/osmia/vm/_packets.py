@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..objects import Object
+    from ._loaded import LoadedVm
     from ._pcap import Capture
     from ._program import PacketResult, VmProgram
-    from ._target import LoadedVm
 
 HEADER = 14
 # Return values after which a packet goes on.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ._context_fields import Fields
     from ._context_packet import PacketContext
     from ._jit_run import Native
+    from ._loaded import LoadedVm
     from ._oversight import Meter
-    from ._target import LoadedVm
 
 # enum bpf_prog_type
 SOCKET_FILTER, KPROBE, SCHED_CLS, SCHED_ACT, TRACEPOINT, XDP, PERF_EVENT, CGROUP_SKB = range(1, 9)

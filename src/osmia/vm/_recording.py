@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from ._attach import VmHook
-    from ._target import LoadedVm
+    from ._loaded import LoadedVm
 
     Entry = tuple[Any, ...]
 
