@@ -316,3 +316,13 @@ def test_arithmetic_on_parameters_that_are_no_numbers(expression, args, message)
 )
 def test_other_uses_of_parameters_stay(expression, args):
     expanded("begin { print(" + expression + "); }", *args)
+
+
+@pytest.mark.parametrize("call", ["add($1)", "twice($1)"])
+def test_arithmetic_on_what_a_macro_was_given(call):
+    macros = "macro add(x) { x + 1 } macro twice(y) { add(y) * 2 } "
+    with pytest.raises(SourceError) as caught:
+        expanded(macros + "begin { print(" + call + "); }", "abc")
+    (found,) = caught.value.diagnostics
+    assert (found.message, found.hint, found.col) == ("$1 is 'abc', no number", "str($1) takes it as text", 16)
+    expanded(macros + "begin { print(" + call + "); }", "41")

@@ -517,13 +517,24 @@ class _Expander:
         """Arithmetic: a parameter that is no number has no place in it (folded, it would drop characters)."""
         operands = [node.operand] if isinstance(node, ast.Unary) else [node.left, node.right]
         if node.op in _ARITHMETIC and not (node.op == "+" and all(map(self.is_text, operands))):
-            for x in operands:
-                if isinstance(x, ast.Positional) and self.is_text(x):
+            for operand in operands:
+                x = self.positional_of(operand)
+                if x is not None and self.is_text(x):
                     text = self.positional[x.index - 1]
                     why = "more than 64 bits hold" if text.isdecimal() else "no number"
                     hint = f"str(${x.index}) takes it as text"
-                    self.error(x.span, f"${x.index} is '{text[:60]}', {why}", hint)
+                    self.error(operand.span, f"${x.index} is '{text[:60]}', {why}", hint)
         return self.children(node)
+
+    def positional_of(self, node: ast.Expr) -> ast.Positional | None:
+        """`$1`, or the parameter of a macro that was given it as it is."""
+        if isinstance(node, ast.Positional):
+            return node
+        found = self.frame.names.get(node.name) if isinstance(node, ast.Name) and self.frame is not None else None
+        if not isinstance(found, ast.String):
+            return None
+        written = self.sources[found.span.source].text[found.span.start : found.span.end]
+        return ast.Positional(found.span, int(written[1:])) if written[:1] == "$" and written[1:].isdecimal() else None
 
     def is_text(self, node: ast.Expr) -> bool:
         """Whether it is a literal text, or a parameter that is one."""
