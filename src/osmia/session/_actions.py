@@ -168,7 +168,9 @@ def _system(format: EventFormat, host: Host, decode: Decoder) -> Handler:
             return ev.Message("error", "system() not allowed in safe mode. Use '--unsafe'.")
         import subprocess
 
-        done = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, check=False)
+        from ._child import given_environment
+
+        done = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, env=given_environment(), check=False)
         return ev.System(done.stdout.decode("utf-8", "surrogateescape"))
 
     def handle(buffer: Any, offset: int) -> None:

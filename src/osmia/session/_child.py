@@ -16,6 +16,7 @@ SIGKILL, SIGTERM = 9, 15
 ENDED = 1, 2, 3  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
 # Python ignores these, and what is ignored stays so across exec.
 IGNORED = 13, 25  # SIGPIPE, SIGXFSZ
+COERCED = "C.UTF-8", "C.utf8", "UTF-8"  # what Python takes for LC_CTYPE
 
 
 class Child:
@@ -32,7 +33,7 @@ class Child:
         self.argv = list(argv)
         self.status: int | None = None  # as of waitpid
         self._reaped = False
-        path = find_program(self.argv)
+        path, environment = find_program(self.argv), given_environment()
         from ..syscalls import end_with_parent  # here: it is no time for imports between fork and exec
 
         tied = end_with_parent if _thread.get_native_id() == os.getpid() else None
@@ -41,7 +42,7 @@ class Child:
         self._pidfd = -1
         self.pid = os.fork()
         if not self.pid:
-            _become(path, self.argv, gate, self._gate, report, tied)
+            _become(path, self.argv, environment, gate, self._gate, report, tied)
         os.close(gate)
         os.close(report)
         try:
@@ -116,8 +117,28 @@ class Child:
         self.close()
 
 
+def given_environment() -> dict[str, str]:
+    """The environment of this process without what Python added: in the C locale it sets LC_CTYPE (PEP 538)."""
+    environment = dict(os.environ)
+    if environment.get("LC_CTYPE") in COERCED:
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                given = file.read().split(b"\0")
+        except OSError:
+            return environment
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in given):
+            del environment["LC_CTYPE"]
+    return environment
+
+
 def _become(
-    path: str, argv: list[str], gate: int, gate_writer: int, report: int, tied: Callable[[int], None] | None
+    path: str,
+    argv: list[str],
+    environment: dict[str, str],
+    gate: int,
+    gate_writer: int,
+    report: int,
+    tied: Callable[[int], None] | None,
 ) -> None:
     """In the child: wait at the gate, then exec. Never returns."""
     try:
@@ -128,7 +149,7 @@ def _become(
             for number in IGNORED:
                 _signal.signal(number, _signal.SIG_DFL)
             try:
-                os.execv(path, argv)
+                os.execve(path, argv, environment)
             except OSError as e:
                 os.write(report, str(e.errno).encode())
     finally:

@@ -130,3 +130,19 @@ def test_it_starts_with_the_signals_of_a_shell(tmp_path):
         assert wait(child) == 0
     ignored = int(out.read_text().split()[1], 16)
     assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
+
+
+@pytest.mark.parametrize("given", [{}, {"LC_CTYPE": "C.UTF-8"}, {"LANG": "C"}])
+def test_the_environment_is_the_one_that_was_given(given):
+    """Python sets LC_CTYPE in the C locale: commands would open files that they do not open by themselves."""
+    code = (
+        "import os; from osmia.session import Child\n"
+        "with Child(['/usr/bin/env']) as child:\n"
+        "    child.release()\n"
+        "    while not child.poll(): pass"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), **given}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    shown = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert shown == environment
