@@ -233,7 +233,7 @@ def trace(
 
 def _of_c(obj: Object) -> Object:
     """The object with formats of its maps: one that was made of C does not say how they are to be read."""
-    if obj.map_formats or obj.ring or obj.settings:
+    if obj.map_formats or not obj.is_plain:
         return obj
     from .objects import derive_formats
     from .syscalls import possible_cpus

@@ -51,9 +51,10 @@ def usage() -> str:
     return f"""usage: osmia run [OPTION]... FILE.bpf.o
 
 Load a BPF object file, attach its programs by their sections, and print what they report until interrupted; then its
-maps, typed by the file's BTF. Of a per-CPU map, numbers are added up and other values shown CPU by CPU; elements of
-arrays that are all zero are left out. Records of ring buffers are typed by __type(value, T) in the map's definition, by
-struct NAME_event or struct event, or by --ring; else they are shown in hexadecimal.
+maps, and variables that are neither constant nor zero, typed by the file's BTF. Of a per-CPU map, numbers are added
+up and other values shown CPU by CPU; elements of arrays that are all zero are left out. Records of ring buffers are
+typed by __type(value, T) in the map's definition, by struct NAME_event or struct event, or by --ring; else they are
+shown in hexadecimal.
 
 {help_lines(OPTIONS)}
 """

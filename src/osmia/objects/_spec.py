@@ -178,3 +178,8 @@ class Object(Data):
     loss: str = ""  # name of the map of loss counters, see below
     probe_names: tuple[str, ...] = ()
     settings: tuple[tuple[str, int | str], ...] = ()  # config variables that the session reads
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in it tells a session what its programs produce: it comes from a C compiler."""
+        return not (self.ring or self.settings or self.loss or self.probe_names)

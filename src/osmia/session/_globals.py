@@ -69,6 +69,14 @@ class Globals(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._known)
 
+    def written(self) -> Iterator[tuple[str, Any]]:
+        """Those that are not constant, and not zero, with their values."""
+        for name, variable in sorted(self._known.items()):
+            if variable.section not in self._constant:
+                at = variable.offset
+                if any(self._section(variable.section)[at : at + variable.type.size]):
+                    yield name, self[name]
+
     def keep(self) -> None:
         """Take what the variables hold now, for those who ask when the target has let go of them."""
         if self._kept is None:

@@ -25,7 +25,7 @@ def all_maps(obj: Object, loaded: Any, printed: dict[str, MapView], names: Names
     """The maps that are `printed`, and of an object from a C compiler those of references, queues and stacks."""
     out = Maps(printed)
     out.others = {spec.name: _instead(spec) for spec in obj.maps}
-    if obj.ring or obj.settings:
+    if not obj.is_plain:
         return out
     for spec in obj.maps:
         if spec.name in out or spec.contents is not None or spec.name.startswith("."):

@@ -597,6 +597,9 @@ class Session:
         if self.setting("print_maps_on_exit", 1):
             for name in sorted(self.maps):
                 self.emit(self.maps[name].snapshot())
+            if self.object.is_plain:
+                for name, value in self.globals.written():
+                    self.emit(ev.MapSnapshot(name, "map", True, lambda value=value: iter([(None, value)])))  # type: ignore[misc]
 
     def _detach(self) -> None:
         """Also when nothing is attached: in a recording it is where the end begins."""

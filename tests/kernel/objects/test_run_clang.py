@@ -127,6 +127,8 @@ def test_everything_is_counted_and_printed(built: Path, workload: Callable[..., 
         f"slots[2]: {-ord('A')}",
         f"stats[{pid}]: {{ .n = {N - 1}, .last = {pid}, .mode = ON, .flags = 5, .more = 17 }}",
         f"total[0]: {2 * N}",
+        f"number: {N}",
+        f"rounds: {5 * N}",
     ]
 
 
@@ -137,6 +139,7 @@ def test_json(built: Path, workload: Callable[..., Workload]) -> None:
     assert [(e["pid"], e["number"], e["comm"]) for e in events] == [(work.pid, i, "osmia-work") for i in (1, 2, 3)]
     maps = {name: value for row in found if row["type"] == "map" for name, value in row["data"].items()}
     assert maps["total"] == {"0": 6}
+    assert (maps["number"], maps["rounds"]) == (3, 15)
     assert maps["stats"] == {str(work.pid): {"n": 2, "last": work.pid, "mode": 0, "flags": 5, "more": 17}}
     assert maps["counts"] == {f"{{.pid={work.pid},.comm=osmia-work}}": 3}
 
