@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..session.target import Target
 
 SIGHUP, SIGINT, SIGTERM = 1, 2, 15
+PACKETS = (1, 3, 4, 6, 8)  # socket_filter, sched_cls, sched_act, xdp, cgroup_skb
 LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
 # Set by bpftrace's test engine: this very line on stdout says that probes are attached.
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
@@ -55,10 +56,21 @@ def run_object(obj: Object, options: RunOptions) -> int:
     if options.probe_filter:
         obj = _filtered(obj, options.probe_filter)
     if not obj.attach_points:
-        complain("No probes to attach\n")
+        complain("No probes to attach\n" + _instead(obj))
         return 1
     with OutputFile(options.output_file, options.buffering) as out:
         return _run(obj, options, out)
+
+
+def _instead(obj: Object) -> str:
+    """What can be done with programs that no section says where to attach."""
+    from ..isa import prog_type_name
+
+    if not obj.is_plain or not obj.programs:
+        return ""
+    kinds = ", ".join(sorted({prog_type_name(p.type) or str(p.type) for p in obj.programs}))
+    packets = "; --pcap-in runs them on packets" if any(p.type in PACKETS for p in obj.programs) else ""
+    return f"hint: sections do not say what programs of these types are attached to: {kinds}{packets}\n"
 
 
 def open_target(options: RunOptions) -> Target:

@@ -7,7 +7,20 @@ from struct import Struct, pack, unpack_from
 
 from .. import syscalls
 from ..errors import KernelError, MapError, NotSupported, ObjectError
-from ..isa.map_types import ARRAY_OF_MAPS, HASH_OF_MAPS, PERF_EVENT_ARRAY, PROG_ARRAY
+from ..isa.map_types import (
+    ARRAY,
+    ARRAY_OF_MAPS,
+    HASH,
+    HASH_OF_MAPS,
+    LPM_TRIE,
+    LRU_HASH,
+    LRU_PERCPU_HASH,
+    PERCPU_ARRAY,
+    PERCPU_HASH,
+    PERF_EVENT_ARRAY,
+    PROG_ARRAY,
+    STACK_TRACE,
+)
 from ..objects import link
 from ._kernel_types import KIND_FUNC, KIND_TYPEDEF, KernelTypes
 from ._map import Map
@@ -23,6 +36,7 @@ if TYPE_CHECKING:
 TRACING, STRUCT_OPS, EXT, LSM = 26, 27, 28, 29
 TRACE_RAW_TP, TRACE_ITER = 23, 28
 KPROBE = 2
+_SIZED = (HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH, ARRAY, PERCPU_ARRAY, STACK_TRACE, LPM_TRIE)
 MULTI = {42: "kprobe_multi", 48: "uprobe_multi"}  # attach type -> the feature it needs
 _LINE = Struct("<IIII")
 _FIRST_LOG, _LAST_LOG = 1 << 20, 1 << 24
@@ -166,6 +180,13 @@ def _map_error(spec: MapSpec, max_entries: int, errno: int) -> KernelError | Not
             "a ring buffer's size must be a power of two and a multiple of the page size; a stack's keys have size 0",
         ),
     }
+    if errno == 22 and spec.type in _SIZED and not (max_entries and spec.key_size and spec.value_size):
+        return MapError(
+            f"create map {name}: it has no size: key {spec.key_size}, value {spec.value_size}, {max_entries} entries",
+            errno=errno,
+            operation="bpf(BPF_MAP_CREATE)",
+            hint="a loader of its own sets it before it loads the object; set max_entries and value_size in the source",
+        )
     cause, hint = reasons.get(errno, (os.strerror(errno).lower(), ""))
     return MapError(f"create map {name}: {cause}", errno=errno, operation="bpf(BPF_MAP_CREATE)", hint=hint)
 

@@ -255,3 +255,26 @@ def test_what_variables_and_rings_cannot_be(built: Path) -> None:
     check(command("run", "--set", "only=-1", str(built)), "set only: -1 is not from 0 to 4294967295", "")
     check(command("run", "--ring", "nope", str(built)), "read records of nope", "events, raw, perf")
     check(command("run", "--ring", "raw:nix", str(built)), "the object's BTF has no type 'nix'", "seen")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('SEC("xdp") int pass(void *ctx) { return 2; }',
+         "No probes to attach\nhint: sections do not say what programs of these types are attached to: xdp; "
+         "--pcap-in runs them on packets\n"),
+        ('struct { __uint(type, 7); __uint(key_size, 4); } stacks SEC(".maps");\n'
+         'SEC("tracepoint/syscalls/sys_enter_getppid") int on(void *ctx)\n'
+         '{ return ((long (*)(void *, void *, long))27)(ctx, &stacks, 0); }',
+         "osmia: create map stacks: it has no size: key 4, value 0, 0 entries\n"
+         "hint: a loader of its own sets it before it loads the object"),
+    ],
+    ids=["xdp", "sized by its loader"],
+)  # fmt: skip
+def test_objects_that_need_more_than_a_loader(
+    text: str, said: str, compile_c: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "needs.o"
+    path.write_bytes(compile_c(text + LICENSE, tmp_path))
+    done = command("run", str(path))
+    assert done.returncode == 1 and done.stderr.startswith(said)
