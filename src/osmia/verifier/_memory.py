@@ -64,7 +64,7 @@ _ALIGNED_NAMES = {
     XDP_SOCK: "xdp_sock ",
 }
 # Program types that write packets directly, and those that only read them (kernel: may_access_direct_pkt_data).
-WRITES_PACKETS = frozenset((3, 4, 6, 12, 14, 16))
+WRITES_PACKETS = frozenset((3, 4, 6, 12, 14, 16, 25))
 READS_PACKETS = frozenset((8, 10, 11, 19, 21, 22)) | WRITES_PACKETS
 TRACEPOINT = 5
 RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG

@@ -155,6 +155,25 @@ def test_refused(message: str) -> None:
     assert verdict.errno in (7, 13, 22)
 
 
+WRITE = """
+    r0 = 1
+    r2 = *({0} *)(r1 + {1})
+    r3 = *({0} *)(r1 + {2})
+    r4 = r2
+    r4 += 4
+    if r4 > r3 goto out
+    *(u32 *)(r2 + 0) = 2
+    out: exit
+"""
+
+
+def test_what_is_written_to_packets_and_to_socket_options() -> None:
+    options = WRITE.format("u64", 8, 16)
+    assert ask(options, "cgroup_sockopt").accepted
+    assert ask(options, "cgroup_sockopt", kernel="5.3").accepted
+    assert ask(WRITE.format("u32", 76, 80), "cgroup_skb").message == "cannot write into packet"
+
+
 def test_a_helper_for_gpl_programs_only() -> None:
     text = "*(u64 *)(r10 - 8) = 0\nr1 = r10\nr1 += -8\nr2 = 8\ncall 6\nr0 = 0\nexit"
     assert ask(text).accepted

@@ -75,3 +75,7 @@ SEC("tracepoint/syscalls/sys_enter_openat") int tp(u64*ctx){ char b[32]; probe_r
 SEC("perf_event") int pev(u64*ctx){ return ctx[0]; }
 SEC("kprobe/vfs_read") int kp(u64*ctx){ counter+=ctx[14]; return 0; }
 SEC("kprobe/vfs_read") int kp_far(u64*ctx){ counter+=ctx[22]; return 0; }
+struct bpf_sock; struct bpf_sockopt { struct bpf_sock *sk; void *optval, *optval_end; s32 level, optname, optlen, retval; };
+SEC("cgroup/setsockopt") int p_set_option(struct bpf_sockopt *c){ u32 *o=c->optval; if((void*)(o+1)>c->optval_end) return 1; *o=2; c->optlen=4; return 1; }
+SEC("cgroup/getsockopt") int p_get_option(struct bpf_sockopt *c){ char *o=c->optval; if((void*)(o+4)>c->optval_end) return 1; o[0]=1; c->retval=0; return 1; }
+SEC("cgroup/getsockopt") int p_get_option_beyond(struct bpf_sockopt *c){ char *o=c->optval; if((void*)(o+4)>c->optval_end) return 1; o[4]=1; return 1; }
