@@ -23,7 +23,10 @@ OPTIONS = (
     Option(("-e", "--execute"), "verify the programs of this script", "SCRIPT"),
     Option(("-x", "--hex"), "verify instructions given in hexadecimal, 16 digits each", "HEX"),
     Option(
-        ("-k", "--kernel"), "kernel to answer for: 6.1, 5.4..6.12, or all (default: this one)", "VERSION", many=True
+        ("-k", "--kernel"),
+        "kernels to answer for: 6.1 or 5.4..6.12 or 5.10,6.1 or all (default: this one)",
+        "VERSION",
+        many=True,
     ),
     Option(("--unprivileged",), "as a user without CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"),
     Option(("--strict",), "a policy in TOML: allowed helpers, maps, attach points; budgets", "FILE"),
@@ -256,7 +259,7 @@ def _profiles(texts: Sequence[str], *, privileged: bool) -> list[Profile]:
     from ..verifier import profile, versions
 
     chosen: list[Profile] = []
-    for text in texts or [os.uname().release]:
+    for text in [word.strip() for word in ",".join(texts).split(",")] if texts else [os.uname().release]:
         first, dots, last = text.partition("..")
         try:
             # Of a version that was named, the newest that is known is no answer.

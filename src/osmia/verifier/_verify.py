@@ -123,7 +123,6 @@ def _find_target(env: Env) -> None:
     program = env.program
     if program.type not in _BY_TYPES or not program.attach_to:
         return
-    from ..syscalls import kernel_version
     from ._context_btf import arguments
     from ._struct import kernel_types
 
@@ -131,10 +130,9 @@ def _find_target(env: Env) -> None:
     if types is None:
         return
     env.arguments = arguments(types, program.type, program.attach_type, program.attach_to, env.profile)
-    # Of a version that is not this machine's, nothing is known without its types.
-    is_its_own = program.kernel is not None or kernel_version()[:2] == env.profile.version
-    if env.arguments is None and is_its_own:
-        raise Refused(f"attach target {program.attach_to} is not in the kernel's types", -1, ESRCH)
+    if env.arguments is None:
+        whose = "the kernel's types" if program.kernel is not None else "the types of this machine's kernel"
+        raise Refused(f"attach target {program.attach_to} is not in {whose}", -1, ESRCH)
 
 
 def _check_abnormal_returns(code: Code) -> None:

@@ -77,6 +77,12 @@ def test_a_kernel_that_is_not_known(text: str, capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr().err == said
 
 
+@pytest.mark.parametrize("words", [["-k", "5.10,6.1..6.2, 6.18"], ["-k", "5.10", "-k", "6.1,6.2,6.18,6.1"]])
+def test_several_kernels(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-o", "json", *words, "-x", GOOD]) == 0
+    assert [a["kernel"] for a in json.loads(capfd.readouterr().out)] == ["5.10", "6.1", "6.2", "6.18"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
