@@ -254,3 +254,11 @@ class UsageError(OsmiaError):
     def __init__(self, message: str, *, hint: str = "", as_bpftrace: str = "") -> None:
         super().__init__(message, hint=hint)
         self.as_bpftrace = as_bpftrace
+
+
+def cannot_write(what: str, error: OSError) -> OsmiaError:
+    """Of a file that cannot be written: `UsageError` where another name would do, `OsmiaError` where a disk is full."""
+    text = f"write {what}: {(error.strerror or str(error)).lower()}"
+    if error.errno in (5, 27, 28, 122):  # EIO, EFBIG, ENOSPC, EDQUOT
+        return OsmiaError(text, hint="make room, or give a place on another disk")
+    return UsageError(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import UsageError
+from ..errors import cannot_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def write_program(path: str, name: str, script: str, args: Parsed) -> None:
         with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
     except OSError as e:
-        raise UsageError(f"write {path}: {(e.strerror or str(e)).lower()}") from None
+        raise cannot_write(path, e) from None
 
 
 _PROGRAM = """\

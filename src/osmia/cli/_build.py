@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import UsageError
+from ..errors import UsageError, cannot_write
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, parse
 from ._output import complain
@@ -71,7 +71,9 @@ def run(argv: Sequence[str]) -> int:
         with open(out, "wb") as f:
             f.write(data)
     except OSError as e:
-        raise UsageError(f"write {out}: {os.strerror(e.errno or 0).lower()}") from None
+        if os.path.isfile(out) and not os.path.getsize(out):
+            os.unlink(out)
+        raise cannot_write(out, e) from None
     if not args.given("output"):
         complain(f"wrote {out}\n")
     return 0

@@ -332,10 +332,10 @@ def _row(number: int, text: str, line: LineCoverage | None) -> str:
 
 
 def _write(path: str | os.PathLike[str], text: str) -> None:
-    from ..errors import UsageError
+    from ..errors import cannot_write
 
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"write coverage {path}: {(error.strerror or str(error)).lower()}") from None
+        raise cannot_write(f"coverage {path}", error) from None

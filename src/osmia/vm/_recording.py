@@ -15,7 +15,7 @@ import os
 from struct import Struct
 from zlib import crc32
 
-from ..errors import FormatError, ObjectError, UsageError
+from ..errors import FormatError, ObjectError, OsmiaError, UsageError, cannot_write
 from ._sources import Task
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ FINISHED = ("end",)
 
 
 class RecordingWriter:
-    """Writes entries to a new file; a context manager. UsageError when it cannot be written."""
+    """Writes entries to a new file; a context manager. `cannot_write` says what is raised when that fails."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         from _thread import RLock
@@ -54,8 +54,8 @@ class RecordingWriter:
         except OSError as error:
             raise self._failed(error) from None
 
-    def _failed(self, error: OSError) -> UsageError:
-        return UsageError(f"write recording {self.path}: {(error.strerror or str(error)).lower()}")
+    def _failed(self, error: OSError) -> OsmiaError:
+        return cannot_write(f"recording {self.path}", error)
 
     def write(self, entry: Entry) -> None:
         """Add an entry; any thread may."""
@@ -272,7 +272,6 @@ class ReplayedProcess:
 
 def _read_texts(hook: VmHook, record: bytes, process: RecordedProcess) -> None:
     """Note what a system call's texts are, whether or not this script looks at them."""
-    from ..errors import OsmiaError
     from ._events_record import tracepoint_format
 
     for field in tracepoint_format(hook.point.target, hook.point.function).args:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from osmia.cli import main
 from osmia.cli._output import Closed, Output
 
 
@@ -50,3 +51,10 @@ def test_closed_reader():
     os.close(reader)
     with pytest.raises(Closed):
         out.write("a")
+
+
+@pytest.mark.parametrize(("place", "status"), [("/dev/full", 1), ("/nonexistent/a.o", 2), ("/", 2)])
+def test_a_full_disk_is_no_fault_of_the_command_line(place, status, capfd):
+    assert main(["build", "-o", place, "-e", "interval:s:1 { @ = count(); }"]) == status
+    said = capfd.readouterr().err
+    assert said.startswith(f"osmia: write {place}: ") and ("make room" in said) == (status == 1)
