@@ -179,7 +179,7 @@ def one_hop_less(frame: bytes) -> bytes:
     [
         ("filter", [one_hop_less(FRAMES[0]), ARP, one_hop_less(FRAMES[4])]),
         ("cut", [frame[14:] for frame in FRAMES]),
-        ("take", [FRAMES[i][:20] for i in (0, 1, 3, 4)]),
+        ("take", [frame[:20] for frame in FRAMES]),
         ("allow", [FRAMES[0], FRAMES[4]]),
     ],
 )

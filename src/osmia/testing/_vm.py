@@ -273,7 +273,8 @@ class Vm:
     ) -> PacketResult:
         """Run an XDP, tc, socket filter or cgroup_skb program on a packet, Ethernet header included.
 
-        `program` may be left out where only one takes packets. `context` sets fields of the program's context:
+        `program` may be left out where only one takes packets. A socket filter sees the frame as a raw packet socket
+        does, header and all; its verdict is how many bytes are kept. `context` sets fields of the program's context:
         {"mark": 5}. Programs of cgroups and sockets that get no packets are run with a context alone. The result has
         `verdict`, its `name` ("PASS"), and the `packet` and the `context` afterwards.
         """

@@ -118,7 +118,7 @@ class XdpContext(PacketContext):
 
 
 class SkbContext(PacketContext):
-    """struct __sk_buff. `l2` says whether data starts at the Ethernet header (tc) or behind it (cgroup_skb, ...)."""
+    """struct __sk_buff. `l2` says whether data starts at the Ethernet header (tc, raw packet sockets) or behind it."""
 
     def __init__(
         self,

@@ -141,11 +141,13 @@ def _one_by_one(
 def _written(program: VmProgram, packet: Packet, result: PacketResult) -> Packet:
     """The packet as it goes on."""
     bare = packet.link == RAW_IP
-    data = result.packet[HEADER:] if bare else result.packet
-    if not bare and program.type in (SOCKET_FILTER, CGROUP_SKB):
-        data = packet.data[:HEADER] + data[HEADER:]  # such programs are given no Ethernet header
+    data = result.packet
     if program.type == SOCKET_FILTER:
         data = data[: result.verdict]
+    if bare:
+        data = data[HEADER:]
+    elif program.type == CGROUP_SKB:
+        data = packet.data[:HEADER] + data[HEADER:]  # such programs are given no Ethernet header
     return Packet(data, packet.time, max(len(data), packet.length + len(data) - len(packet.data)), packet.link)
 
 

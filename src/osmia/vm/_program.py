@@ -46,6 +46,8 @@ VERDICTS[30] = {0: "DROP", 1: "PASS"}  # sk_lookup
 # What follows from the packet.
 _ADDRESSES = ("data", "data_end", "data_meta", "sk", "flow_keys")
 _OF_THE_PACKET = (*_ADDRESSES, "len", "wire_len")
+# Whose packets start at the Ethernet header where they are live (in test runs, a socket filter's do not).
+_WITH_LINK_HEADER = (SOCKET_FILTER, SCHED_CLS, SCHED_ACT)
 # Contexts of fields alone, without packets or buffers.
 _PLAIN = ("cgroup_sock", "cgroup_sock_addr", "cgroup_device", "cgroup_sysctl", "sock_ops", "sk_lookup")
 
@@ -169,10 +171,17 @@ class VmProgram:
     ) -> PacketResult:
         """Run it on one packet, with its Ethernet header. UsageError for a program that gets none.
 
-        `context` sets fields of its context, such as `mark`; then the result has all of them.
+        A socket filter sees the whole frame, as on a raw packet socket. `context` sets fields of its context, such as
+        `mark`; then the result has all of them.
         """
+        return self._run_packet(packet, ifindex, context, self.type in _WITH_LINK_HEADER)
+
+    def _run_packet(
+        self, packet: bytes, ifindex: int, context: Mapping[str, object] | None, link_header: bool
+    ) -> PacketResult:
         with self._owner.lock:
             place: Any = self.packet_context(ifindex)
+            place.l2 = link_header
             place.load_packet(packet)
             if context:
                 place.set_fields(context, _OF_THE_PACKET)
@@ -231,7 +240,8 @@ class VmProgram:
         start = time.perf_counter_ns()
         for _ in range(times):
             if self.type in PACKET_KINDS:
-                result = self.run_packet(data)
+                # Unlike packet sockets, test runs take a socket filter's Ethernet header off.
+                result = self._run_packet(data, 1, None, self.type in (SCHED_CLS, SCHED_ACT))
                 retval, out = result.verdict, result.packet
             else:
                 retval = self.run_once(context)
