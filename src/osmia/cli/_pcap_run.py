@@ -68,8 +68,7 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         out.write(_verdicts(tally, options.format))
         session.emit(Ended(0))
-        for map_name in sorted(session.maps):
-            session.emit(session.maps[map_name].snapshot())
+        session.emit_maps()
         out.flush(force=True)
         if wanted:
             write_capture(wanted, kept, next(iter(capture.links), 1))

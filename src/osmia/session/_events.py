@@ -154,19 +154,20 @@ class MapSnapshot(Event):
         return next((value for _key, value in self._entries()), None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_snapshot, (self.name, self.kind, self.scalar, list(self._entries()), self.columns)
+        return fixed_snapshot, (self.name, self.kind, self.scalar, list(self._entries()), self.columns)
 
     def __repr__(self) -> str:
         return f"MapSnapshot({self.name!r}, {self.value!r})"
 
 
-def _restore_snapshot(
+def fixed_snapshot(
     name: str,
     kind: str,
     scalar: bool,
     entries: list[tuple[Any, Any]],
-    columns: tuple[list[Any], list[int]] | None,
+    columns: tuple[list[Any], list[int]] | None = None,
 ) -> MapSnapshot:
+    """A snapshot of these entries."""
     return MapSnapshot(name, kind, scalar, lambda: iter(entries), columns)
 
 

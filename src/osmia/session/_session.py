@@ -595,11 +595,15 @@ class Session:
         self._report_what_was_full()
         self.emit(ev.Ended(self.status))
         if self.setting("print_maps_on_exit", 1):
-            for name in sorted(self.maps):
-                self.emit(self.maps[name].snapshot())
-            if self.object.is_plain:
-                for name, value in self.globals.written():
-                    self.emit(ev.MapSnapshot(name, "map", True, lambda value=value: iter([(None, value)])))  # type: ignore[misc]
+            self.emit_maps()
+
+    def emit_maps(self) -> None:
+        """Emit all maps, and of a C program variables that are neither constant nor zero, as they are now."""
+        for name in sorted(self.maps):
+            self.emit(self.maps[name].snapshot())
+        if self.object.is_plain:
+            for name, value in self.globals.written():
+                self.emit(ev.fixed_snapshot(name, "map", True, [(None, value)]))
 
     def _detach(self) -> None:
         """Also when nothing is attached: in a recording it is where the end begins."""
