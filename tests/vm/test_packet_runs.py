@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,6 +201,82 @@ def test_bare_ip_packets(built: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
     assert "DROP" in text
     found = list(read_capture(out))
     assert [(p.link, p.data) for p in found] == [(101, ip(6)[:8] + b"\x3f" + ip(6)[9:])]
+
+
+@pytest.mark.parametrize(
+    ("link", "header"),
+    [
+        (228, b""),
+        (113, bytes.fromhex("0000 0001 0006 020000000002 0000 0800")),
+        (276, bytes.fromhex("0800 0000 00000002 0001 00 06 020000000002 0000")),
+    ],
+    ids=["ipv4", "cooked", "cooked-2"],
+)
+@pytest.mark.parametrize(
+    ("program", "wanted"), [("filter", ip(6)[:8] + b"\x3f" + ip(6)[9:]), ("take", ip(6)[:6]), ("allow", ip(6))]
+)
+def test_links_that_get_an_ethernet_header(
+    built: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    link: int,
+    header: bytes,
+    program: str,
+    wanted: bytes,
+) -> None:
+    path, out = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    write_capture(path, [Packet(header + ip(6), link=link), Packet(header + ip(17, 20), link=link)], link)
+    run(capfd, built, "--pcap-in", path, "--pcap-out", out, "--program", program)
+    assert [(p.link, p.data) for p in read_capture(out)] == [(link, header + wanted)]
+
+
+@pytest.mark.parametrize(("link", "name"), [(0, "BSD loopback"), (105, r"802\.11 \(Wi-Fi\)"), (147, "link type 147")])
+def test_links_that_no_program_takes(
+    built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], link: int, name: str
+) -> None:
+    path = tmp_path / "in.pcap"
+    write_capture(path, [Packet(ip(6), link=link)], link)
+    assert main(["run", str(built), "--pcap-in", str(path), "--program", "filter"]) == 2
+    assert re.search(f"the capture is of {name}$", capfd.readouterr().err, re.MULTILINE)
+
+
+def pcapng(data: bytes, length: int) -> bytes:
+    """A section, an Ethernet interface, a packet of which `data` was captured."""
+    bodies = [(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), (1, struct.pack("<HHI", 1, 0, 64))]
+    padded = data.ljust(len(data) + 3 & ~3, b"\0")
+    bodies.append((6, struct.pack("<IIIII", 0, 0, 0, len(data), length) + padded))
+    return b"".join(
+        struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12) for kind, body in bodies
+    )
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_packets_captured_in_part_are_told(
+    built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], form: str
+) -> None:
+    path = tmp_path / "in.pcap"
+    if form == "pcapng":
+        path.write_bytes(pcapng(FRAMES[4][:62], 1414) + pcapng(FRAMES[0], 74))
+    else:
+        write_capture(path, [Packet(FRAMES[4][:62], length=1414), Packet(FRAMES[0])])
+    assert main(["run", str(built), "--pcap-in", str(path), "--program", "filter"]) == 0
+    wanted = "WARNING: 1 of 2 packets were captured in part: programs see that part only (tcpdump -s 0 captures whole"
+    assert wanted in capfd.readouterr().err
+    write_capture(path, [Packet(frame) for frame in FRAMES])
+    assert main(["run", str(built), "--pcap-in", str(path), "--program", "filter"]) == 0
+    assert "WARNING" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["filter", "classify"])
+def test_packets_that_are_too_large_are_left_out(
+    built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], program: str
+) -> None:
+    path = tmp_path / "in.pcap"
+    write_capture(path, [Packet(FRAMES[0]), Packet(FRAMES[0] + bytes(65_536)), Packet(FRAMES[0])])
+    assert main(["run", str(built), "--pcap-in", str(path), "--program", program]) == 0
+    out, err = capfd.readouterr()
+    assert ["total", "2", "148"] in [line.split() for line in out.splitlines()]
+    assert "WARNING: 1 packets are not run: they are larger than 65535 bytes" in err
 
 
 def test_what_does_not_go_together(built: Path, capture: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,11 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
     capture = read_capture(source)
     if capture.truncated:
         complain(f"WARNING: the capture ends within a packet: {capture.truncated} bytes are left out\n")
+    if cut := capture.cut:
+        complain(
+            f"WARNING: {cut} of {len(capture)} packets were captured in part: programs see that part only "
+            "(tcpdump -s 0 captures whole packets)\n"
+        )
     names = args.texts("program")
     if len(names) > 1:
         raise UsageError("run: --pcap-in takes one --program")
@@ -66,12 +71,14 @@ def _run(obj: Object, options: RunOptions, args: Parsed, out: Output) -> int:
         tally = run_packets(loaded, loaded.programs[name], capture, keep=keep, drain=drain)
         if ours:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        if tally.skipped:
+            complain(f"WARNING: {tally.skipped} packets are not run: they are larger than 65535 bytes\n")
         out.write(_verdicts(tally, options.format))
         session.emit(Ended(0))
         session.emit_maps()
         out.flush(force=True)
         if wanted:
-            write_capture(wanted, kept, next(iter(capture.links), 1))
+            write_capture(wanted, kept, kept[0].link if kept else next(iter(capture.links), 1))
         if tally.failure is not None:
             raise tally.failure
     return 0
@@ -83,7 +90,7 @@ def _verdicts(tally: Tally, format: str) -> str:
         import json
 
         counts = {name: {"packets": packets, "bytes": size} for name, packets, size in rows}
-        data = {"program": tally.program, "verdicts": counts, "written": tally.written}
+        data = {"program": tally.program, "verdicts": counts, "written": tally.written, "skipped": tally.skipped}
         return json.dumps({"type": "verdicts", "data": data}) + "\n"
     rows.append(("total", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     width = max(len(name) for name, *_ in rows)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .._data import Data
 from ..errors import OsmiaError, UsageError
 from ..isa import HELPERS
-from ._pcap import ETHERNET, LINK_NAMES, RAW_IP, Packet
+from ._context_packet import LARGEST
+from ._pcap import BARE_IP, ETHERNET, LINUX_SLL, LINUX_SLL2, Packet, link_name
 from ._program import CGROUP_SKB, PACKET_KINDS, SCHED_ACT, SCHED_CLS, SOCKET_FILTER, XDP, verdict_name
 
 TYPE_CHECKING = False
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ._program import PacketResult, VmProgram
 
 HEADER = 14
+# Links that programs of Ethernet can be given all the same: the size of the header that an Ethernet header replaces.
+_REPLACED = {**dict.fromkeys(BARE_IP, 0), LINUX_SLL: 16, LINUX_SLL2: 20}
 # Return values after which a packet goes on.
 _PASSES = {XDP: (2, 3, 4), SCHED_CLS: (0xFFFFFFFF, 0, 1, 3, 6, 7), CGROUP_SKB: (1, 3)}
 _PASSES[SCHED_ACT] = _PASSES[SCHED_CLS]
@@ -34,7 +37,8 @@ _BATCH = 64 << 20
 
 
 class Tally(Data):
-    """Packets and bytes (as captured) by verdict, in the order of first use; `written` counts packets that went on.
+    """Packets and bytes (as captured) by verdict, in the order of first use; `written` counts packets that went on,
+    `skipped` those that are too large to be run, above 65535 bytes.
 
     `failure` is what ended the run before the end of the capture: these are the counts of the packets before it.
     """
@@ -43,6 +47,7 @@ class Tally(Data):
     packets: dict[str, int]
     bytes: dict[str, int]
     written: int = 0
+    skipped: int = 0
     failure: OsmiaError | KeyboardInterrupt | None = None
 
 
@@ -79,15 +84,19 @@ def run_packets(
 ) -> Tally:
     """Run it on every packet. `keep` gets those that go on; `drain` is called now and then, to read rings.
 
-    Captures of bare IP packets get an Ethernet header, which is taken off again. UsageError for other links. What a
-    program does wrong is not raised but in `Tally.failure`, and names the packet, counted from 1.
+    Packets of bare IP, or of Linux cooked captures (`tcpdump -i any`), get an Ethernet header; in its place, those that
+    go on have their own again. UsageError for other links. What a program does wrong is not raised but in
+    `Tally.failure`, and names the packet, counted from 1.
     """
-    others = capture.links - {ETHERNET, RAW_IP}
+    others = capture.links - {ETHERNET, *_REPLACED}
     if others:
-        names = ", ".join(LINK_NAMES.get(link, str(link)) for link in sorted(others))
-        raise UsageError(f"run packets: the capture is of {names}", hint="programs take Ethernet or bare IP packets")
+        names = ", ".join(map(link_name, sorted(others)))
+        raise UsageError(
+            f"run packets: the capture is of {names}", hint="programs take Ethernet, bare IP or Linux cooked packets"
+        )
     counts = _Counts()
     batches = program.native is not None and program.meter is None and program.type == XDP
+    batches = batches and max(capture.lengths, default=0) <= LARGEST
     try:
         if batches and not capture.links - {ETHERNET} and not _BY_ONE & program.code.helpers:
             _in_batches(loaded, program, capture, keep, drain, counts)
@@ -96,7 +105,7 @@ def run_packets(
     except KeyboardInterrupt as error:
         counts.failure = error
     drain()
-    return Tally(program.name, counts.packets, counts.bytes, counts.written, counts.failure)
+    return Tally(program.name, counts.packets, counts.bytes, counts.written, counts.skipped, counts.failure)
 
 
 class _Counts:
@@ -105,7 +114,7 @@ class _Counts:
     def __init__(self) -> None:
         self.packets: dict[str, int] = {}
         self.bytes: dict[str, int] = {}
-        self.written = 0
+        self.written = self.skipped = 0
         self.failure: OsmiaError | KeyboardInterrupt | None = None
 
     def fail(self, error: OsmiaError, number: int) -> None:
@@ -124,7 +133,11 @@ def _one_by_one(
 ) -> None:
     for number, packet in enumerate(capture, 1):
         try:
-            result = program.run_packet(_ethernet(packet.data) if packet.link == RAW_IP else packet.data)
+            frame = _ethernet(packet)
+            if len(frame) > LARGEST:
+                counts.skipped += 1
+                continue
+            result = program.run_packet(frame)
             counts.packets[result.name] = counts.packets.get(result.name, 0) + 1
             counts.bytes[result.name] = counts.bytes.get(result.name, 0) + len(packet.data)
             if keep is not None and _goes_on(program.type, result.verdict):
@@ -140,12 +153,11 @@ def _one_by_one(
 
 def _written(program: VmProgram, packet: Packet, result: PacketResult) -> Packet:
     """The packet as it goes on."""
-    bare = packet.link == RAW_IP
     data = result.packet
     if program.type == SOCKET_FILTER:
         data = data[: result.verdict]
-    if bare:
-        data = data[HEADER:]
+    if packet.link != ETHERNET:
+        data = packet.data[: _REPLACED[packet.link]] + data[HEADER:]
     elif program.type == CGROUP_SKB:
         data = packet.data[:HEADER] + data[HEADER:]  # such programs are given no Ethernet header
     return Packet(data, packet.time, max(len(data), packet.length + len(data) - len(packet.data)), packet.link)
@@ -160,9 +172,19 @@ def _run_timers(loaded: LoadedVm) -> None:
             run_due(loaded.machine)
 
 
-def _ethernet(data: bytes) -> bytes:
-    kind = b"\x86\xdd" if data[:1] and data[0] >> 4 == 6 else b"\x08\x00"
-    return bytes(12) + kind + data
+def _ethernet(packet: Packet) -> bytes:
+    """The packet with an Ethernet header."""
+    data = packet.data
+    if packet.link == ETHERNET:
+        return data
+    size = _REPLACED[packet.link]
+    if not size:
+        kind = b"\x86\xdd" if data[:1] and data[0] >> 4 == 6 else b"\x08\x00"
+    elif len(data) < size:
+        raise UsageError(f"load a packet: {len(data)} bytes are less than its header of {size}")
+    else:
+        kind = data[14:16] if packet.link == LINUX_SLL else data[:2]
+    return bytes(12) + kind + data[size:]
 
 
 def _goes_on(type: int, verdict: int) -> bool:

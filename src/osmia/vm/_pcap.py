@@ -16,8 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2 = 1, 101, 113, 276
-LINK_NAMES = {ETHERNET: "ethernet", RAW_IP: "raw ip", LINUX_SLL: "linux cooked", LINUX_SLL2: "linux cooked v2"}
+ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2, IPV4, IPV6 = 1, 101, 113, 276, 228, 229
+BARE_IP = (RAW_IP, IPV4, IPV6)
+# LINKTYPE_ values of tcpdump.org/linktypes.html that captures often have.
+LINK_NAMES = {
+    0: "BSD loopback", ETHERNET: "Ethernet", 9: "PPP", RAW_IP: "raw IP", 105: "802.11 (Wi-Fi)", 108: "OpenBSD loopback",
+    LINUX_SLL: "Linux cooked", 127: "802.11 with radiotap (Wi-Fi)", 189: "USB", 195: "802.15.4", 201: "Bluetooth",
+    220: "USB", 227: "CAN bus", IPV4: "raw IPv4", IPV6: "raw IPv6", 253: "netlink", LINUX_SLL2: "Linux cooked v2",
+}  # fmt: skip
 # Magic number as the first four bytes of a file: byte order, units of a time stamp's fraction in a second.
 MAGIC = {
     b"\xd4\xc3\xb2\xa1": ("<", 1_000_000),
@@ -32,6 +38,11 @@ IF_TSRESOL, IF_TSOFFSET = 9, 14
 LARGEST = 128 << 20
 
 
+def link_name(link: int) -> str:
+    """What a link type is called."""
+    return LINK_NAMES.get(link, f"link type {link}")
+
+
 class Packet(Data):
     """One packet: `data` as captured, `length` on the wire, `time` in nanoseconds since 1970, `link` its link type."""
 
@@ -44,8 +55,8 @@ class Packet(Data):
 class Capture:
     """The packets of a file: `len()`, iteration, and `data` with `offsets` and `lengths` (bytes) for batch runs.
 
-    `truncated` counts the bytes at the end that make no whole record (a capture that was killed); `links` is the set of
-    link types.
+    `truncated` counts the bytes at the end that make no whole record (a capture that was killed), `cut` the packets
+    that were longer than what is captured of them; `links` is the set of link types.
     """
 
     def __init__(self, data: bytes, name: str = "") -> None:
@@ -64,6 +75,10 @@ class Capture:
             self._read_pcapng()
         else:
             raise self._bad("not a pcap or pcapng file", 0)
+
+    @property
+    def cut(self) -> int:
+        return sum(map(int.__gt__, self.wire, self.lengths))
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -199,7 +214,7 @@ def encode_pcap(packets: Iterable[Packet], link: int = ETHERNET) -> Iterator[byt
     record = Struct("<IIII").pack
     for packet in packets:
         if packet.link != link:
-            raise UsageError(f"write capture: a packet of link type {packet.link} in a file of {link}")
+            raise UsageError(f"write capture: a packet of {link_name(packet.link)} in a file of {link_name(link)}")
         seconds, fraction = divmod(packet.time, 1_000_000_000)
         yield record(seconds & 0xFFFF_FFFF, fraction, len(packet.data), packet.length or len(packet.data))
         yield packet.data
