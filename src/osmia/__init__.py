@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OsmiaError", "Trace", "__version__", "compile", "load", "trace"]
 
+# `import osmia` is enough for `osmia.objects.Object`.
+_PACKAGES = ("btf", "elf", "errors", "isa", "kernel", "objects", "session", "testing", "verifier", "vm")
+
 
 def __getattr__(name: str) -> object:
     # Lazy: `import osmia` costs next to nothing, and `osmia --help` needs none of it.
@@ -29,6 +32,8 @@ def __getattr__(name: str) -> object:
         from .errors import OsmiaError
 
         return OsmiaError
+    if name in _PACKAGES:
+        return __import__(f"{__name__}.{name}", fromlist=["*"])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import osmia
 import osmia.session
 import osmia.sinks
@@ -12,6 +15,12 @@ def test_osmia() -> None:
     assert dir(osmia) == osmia.__all__
     for name in osmia.__all__:
         assert getattr(osmia, name)
+
+
+def test_packages_need_no_import_of_their_own() -> None:
+    code = "import osmia, sys; assert 'osmia.vm' not in sys.modules; print(osmia.objects.Object, osmia.vm.VmTarget)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout.count("<class 'osmia.") == 2, done.stderr
 
 
 def test_session() -> None:
