@@ -56,6 +56,7 @@ def test_the_largest_and_least_numbers_fit(osmia_vm: Make) -> None:
         ({"cpu": -3}, r"cpu -3 is not from 0 to 3 \(the machine has CPUs 0 to 3: Vm\(\.\.\., cpus=n\)"),
         ({"cpu": 4}, "cpu 4 is not"),
         ({"comm": 5}, "comm is int"),
+        ({"comm": "averyverylongname"}, r"comm 'averyverylongname' has 17 bytes \(a process has a name of up to 15"),
         ({"ret": 3}, r"a tracepoint has no return value \(leave ret out"),
         ({"regs": {"rip": 3}}, "a tracepoint has no registers"),
         ({"record": bytes(64), "args": {"flags": 1}}, "args beside record"),
@@ -248,3 +249,10 @@ def test_coverage_of_a_test_run(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)")
     done = _pytest(tmp_path, "--osmia-coverage", "out", "--numprocesses", "2")
     assert done.returncode == 4 and "does not go with -n" in done.stderr
+
+
+def test_what_is_behind_a_nul_is_no_part_of_a_name(osmia_vm: Make) -> None:
+    vm = osmia_vm(OPENAT + " { @[comm] = count(); }")
+    vm.fire(OPENAT, comm=b"\xff\x00z")
+    vm.fire(OPENAT, comm="a name of 15 b.\0and more")
+    assert dict(vm.maps["@"]) == {"\udcff": 1, "a name of 15 b.": 1}

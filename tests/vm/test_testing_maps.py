@@ -141,9 +141,12 @@ def test_a_value_for_each_cpu(vm: Vm) -> None:
     counts[1] += 1
     assert counts[1] == 6 and verdict(vm, "cpus") == 6  # on CPU 0, where programs run
     counts[1] = [1, 2, 3]
+    assert counts.per_cpu(1) == [1, 2, 3]
     assert counts[1] == 6 and verdict(vm, "cpus") == 1
     each[1] = [{"port": 2}]
-    assert [copy.port for copy in each[1]] == [2, 0, 0] and verdict(vm, "cpus") == 201
+    assert [copy.port for copy in each[1]] == [copy.port for copy in each.per_cpu(1)] == [2, 0, 0] and verdict(
+        vm, "cpus"
+    ) == 201
     each[1] = each[1]
     assert verdict(vm, "cpus") == 201
     with pytest.raises(UsageError, match=r"one for each CPU \(give a list"):
@@ -152,6 +155,31 @@ def test_a_value_for_each_cpu(vm: Vm) -> None:
         counts[1] = [1, 2, 3, 4]
     with pytest.raises(UsageError, match=r"value\[1\].port: 'x' is str"):
         each[1] = [{}, {"port": "x"}]
+
+
+def test_parts_of_cpus(osmia_vm: Make) -> None:
+    probe = "tracepoint:syscalls:sys_enter_read"
+    vm = osmia_vm(
+        probe + " { @c[1] = count(); @s = sum(args.fd); @h = hist(args.fd); @m = max(args.fd); @one[1] = 5; @n += 1; }"
+        "interval:s:1 { @unset = count(); }",
+        cpus=3,
+    )
+    for cpu, fd in ((0, 3), (2, 4), (2, 5)):
+        vm.fire(probe, {"fd": fd}, cpu=cpu)
+    vm.close()
+    maps = vm.maps
+    assert maps["@c"].per_cpu(1) == [1, 0, 2]
+    assert maps["@s"].per_cpu() == [3, 0, 9]
+    assert maps["@m"].per_cpu() == [3, 0, 5]
+    assert [part.total for part in maps["@h"].per_cpu()] == [1, 0, 2]
+    assert maps["@unset"].per_cpu() == []
+    for name, key in (("@one", 1), ("@n", None)):
+        with pytest.raises(UsageError, match=f"read map {name} by CPU: it has one value for all"):
+            maps[name].per_cpu(key)
+    with pytest.raises(KeyError):
+        maps["@c"].per_cpu(2)
+    with pytest.raises(UsageError, match="read keys of map @s: it has none"):
+        maps["@s"].per_cpu(1)
 
 
 @needs_clang
@@ -178,6 +206,11 @@ def test_programs_and_maps_as_elements(vm: Vm) -> None:
         tables[5] = "none"
     with pytest.raises(MapError):
         tables[5] = "rules"
+
+    for name, value in (("jumps", "second"), ("ports", 9)):
+        entries = vm.maps[name]._map.max_entries  # type: ignore[attr-defined]
+        with pytest.raises(MapError, match=rf"key: there is no 99 \(an array of {entries} has 0 to {entries - 1}\)"):
+            vm.maps[name][99] = value
 
     vm.maps["ports"][2] = 9
     assert vm.run(PACKET, program="forward").name == "REDIRECT" and dict(vm.maps["ports"]) == {2: 9}

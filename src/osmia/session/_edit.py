@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import MapError, UsageError
+from ..isa.map_types import ARRAY_OF_MAPS, CPUMAP, DEVMAP, PROG_ARRAY, XSKMAP
 from ..objects import Misfit, encode_prefix, encode_value
 from ._maps import ARRAYS
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ..objects import MapFormat
 
 LPM_TRIE = 11
+_INDEXED = (*ARRAYS, PROG_ARRAY, ARRAY_OF_MAPS, DEVMAP, CPUMAP, XSKMAP)
 # Scalars, and what holds them; all others (aggregations, stacks, names, ...) are made by programs.
 _SETTABLE = (
     "bool", "int", "pointer", "enum", "float", "string", "array", "tuple", "record", "struct", "union", "count", "sum",
@@ -34,19 +36,24 @@ def encode_key(format: MapFormat, source: Any, key: Any) -> bytes:
     return encode_value(t, key, "key").ljust(size, b"\0")
 
 
-def set_element(format: MapFormat, source: Any, key: Any, value: Any, *, is_array: bool) -> None:
+def check_index(format: MapFormat, source: Any, raw_key: bytes) -> None:
+    """MapError for an index that an array has not; its own error would say that it is full."""
+    index, entries = int.from_bytes(raw_key, "little"), getattr(source, "max_entries", 0)
+    if getattr(source, "type", 0) in _INDEXED and entries and index >= entries:
+        raise MapError(
+            f"set map {format.name}: key: there is no {index}", errno=_E2BIG, operation="update",
+            hint=f"an array of {entries} has 0 to {entries - 1}",
+        )  # fmt: skip
+
+
+def set_element(format: MapFormat, source: Any, key: Any, value: Any) -> None:
     """Set one element. UsageError for a key or a value that is not of the map's types, MapError from the map."""
     try:
         raw_key = encode_key(format, source, key)
         row = _row(format, source, value)
     except Misfit as error:
         raise UsageError(f"set map {format.name}: {error.where}: {error.cause}", hint=error.hint) from None
-    entries = getattr(source, "max_entries", 0)
-    if is_array and entries and int.from_bytes(raw_key, "little") >= entries:
-        raise MapError(
-            f"set map {format.name}: key: there is no {key!r}", errno=_E2BIG, operation="update",
-            hint=f"an array of {entries} has 0 to {entries - 1}",
-        )  # fmt: skip
+    check_index(format, source, raw_key)
     source.update(raw_key, row)
 
 

@@ -24,6 +24,7 @@ ARRAYS = (ARRAY, PERCPU_ARRAY)
 BY_VALUE = ("int", "enum", "count", "sum", "min", "max", "avg", "stats", "hist", "lhist")
 NUMBERS = ("int", "enum", "count", "sum", "min", "max", "avg")  # their Python values are numbers
 SYMBOLIC = ("kstack", "ustack", "ksym", "usym")  # resolved by symbols, of which some end with the trace
+_PART = {"count": 8, "sum": 8, "min": 16, "max": 16, "avg": 16, "stats": 16}  # bytes that a CPU has of them
 MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 
 
@@ -87,7 +88,7 @@ class MapView:
     Elements can be set and deleted, and `value` can be set. Structs may be given as a dict (members that are left out
     are zero), a tuple or bytes, addresses as texts, keys of prefix trees as "10.0.0.0/8"; what does not fit its field
     raises UsageError. The value of a per-CPU map is a list, CPU 0 first (CPUs that are left out have zero); a number
-    alone goes to CPU 0, as reading gives the sum.
+    alone goes to CPU 0, as reading gives the sum. `per_cpu` gives what each CPU has.
     """
 
     def __init__(self, format: MapFormat, source: LoadedMap, names: Names) -> None:
@@ -156,7 +157,7 @@ class MapView:
     def _set(self, key: Any, value: Any) -> None:
         from ._edit import set_element
 
-        set_element(self.format, self._map, key, value, is_array=self._array)
+        set_element(self.format, self._map, key, value)
 
     def _scalar_value(self) -> Any:
         for _key, raw in self._items():
@@ -194,6 +195,25 @@ class MapView:
         return sum(1 for _ in self._items())
 
     def __getitem__(self, key: Any) -> Any:
+        return self._decode(self._raw(key))
+
+    def per_cpu(self, key: Any = None) -> list[Any]:
+        """The value of a key on each CPU, CPU 0 first; of a scalar map, which takes no key, [] before it is set.
+
+        UsageError for a map that is not per CPU, and where a CPU's part is no value by itself.
+        """
+        if self.scalar and key is not None:
+            self._check_keys()
+        raw = self._raw(key) if not self.scalar else next((raw for _key, raw in self._items()), b"")
+        t = self.format.value
+        if t.kind == "array" and self.format.per_cpu:  # copies, see `derive_formats`
+            return list(self._decode(raw))
+        size = _PART.get(t.kind) or (8 * t.count if t.kind in ("hist", "lhist") else -(-t.size // 8) * 8)
+        if not self.format.per_cpu or t.kind == "tseries":
+            raise UsageError(f"read map {self.name} by CPU: it has one value for all", hint="read it as it is: [key]")
+        return [self._decode(raw[at : at + size]) for at in range(0, len(raw), size)]
+
+    def _raw(self, key: Any) -> bytes:
         self._check_keys()
         raw = None
         encoded = self._encoded(key)
@@ -204,7 +224,7 @@ class MapView:
             raw = next((value for bits, value in self._map.items() if decode(bits) == key), None)
         if raw is None:
             raise KeyError(key)
-        return self._decode(raw)
+        return raw
 
     def _encoded(self, key: Any) -> bytes | None:
         """The bytes of a key, None where they cannot be told. KeyError for what is no key of this map."""

@@ -231,6 +231,10 @@ class Vm:
         if comm is not None and not isinstance(comm, (str, bytes)):
             raise UsageError(f"fire event: comm is {type(comm).__name__}", hint="give a str")
         name = comm.encode("utf-8", "surrogateescape") if isinstance(comm, str) else comm
+        if name is not None and len(name := name.partition(b"\0")[0]) > 15:
+            raise UsageError(
+                f"fire event: comm {comm!r} has {len(name)} bytes", hint="a process has a name of up to 15"
+            )
 
         def given(value: int | None, default: int | None) -> int | None:
             return default if value is None else value
@@ -239,7 +243,7 @@ class Vm:
         return Task(
             tid if tid is not None else tgid,
             tgid,
-            (home.comm if name is None else name[:15]),
+            home.comm if name is None else name,
             ppid=given(ppid, home.ppid),
             uid=given(uid, home.uid),
             gid=given(gid, home.gid),

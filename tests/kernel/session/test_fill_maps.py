@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 import osmia
-from osmia.errors import UsageError
+from osmia.errors import MapError, UsageError
 from osmia.objects import Object, read_elf
+from osmia.syscalls import possible_cpus
 
 SOURCE = r"""
 #define TABLE(kind, k, v, n, name) \
@@ -88,7 +89,11 @@ def test_fill_then_attach(obj: Object) -> None:
             trace.globals["only"] = 1
         with pytest.raises(UsageError, match="70000 is not from 0 to 65535"):
             trace.maps["rules"][1] = {"port": 70000}
+        with pytest.raises(MapError, match=r"key: there is no 9 \(an array of 4 has 0 to 3\)"):
+            trace.maps["jumps"][9] = "jumped"
     assert trace.globals["seen"] == 131 and trace.maps["counts"][1] == 9
+    parts = trace.maps["counts"].per_cpu(1)
+    assert len(parts) == possible_cpus() and parts[0] >= 5 and sum(parts) == 9
 
 
 def test_globals_of_a_loaded_object(obj: Object) -> None:
@@ -113,7 +118,8 @@ def test_maps_of_scripts(tracefs: object) -> None:
         os.getpgid(0)
         trace.maps["@on"].value = 0
         os.getpgid(0)
-        assert trace.maps["@c"].value == 11 and trace.maps["@text"].value == "bee"
+        assert trace.maps["@c"].value == sum(trace.maps["@c"].per_cpu()) == 11
+        assert trace.maps["@text"].value == "bee"
         assert trace.maps["@n"]["elsewhere", 1] == 41 and sum(trace.maps["@n"].values()) == 42
         del trace.maps["@n"]["elsewhere", 1]
         assert len(trace.maps["@n"]) == 1
