@@ -256,3 +256,86 @@ def test_what_is_behind_a_nul_is_no_part_of_a_name(osmia_vm: Make) -> None:
     vm.fire(OPENAT, comm=b"\xff\x00z")
     vm.fire(OPENAT, comm="a name of 15 b.\0and more")
     assert dict(vm.maps["@"]) == {"\udcff": 1, "a name of 15 b.": 1}
+
+
+CPU = OPENAT + " { @ = cpu; }"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"cpus": 0}, r"cpus is 0 \(give 1 or more"),
+        ({"cpus": 8193}, r"cpus is 8193 \(give 8192 at most"),
+        ({"cpus": "2"}, r"cpus is str \(give an int"),
+        ({"seed": "x"}, "seed is str"),
+        ({"seed": None}, "seed is NoneType"),
+        ({"fuel": 0}, r"fuel is 0 \(give 1 or more"),
+        ({"fuel": 1.5}, "fuel is float"),
+        ({"params": ["1"]}, r"pass \$1 to script: it has none"),
+        ({"helpers": {"get_smp_processor_id": 1 << 70}}, "1180591620717411303424 has more than 64 bits"),
+        ({"helpers": {"get_smp_processor_id": -(1 << 63) - 1}}, "more than 64 bits"),
+        ({"helpers": {"get_smp_processor_id": lambda: 1}}, "it is called with six: the machine, r1, r2, r3, r4, r5"),
+        ({"helpers": {"get_smp_processor_id": lambda *, machine: 1}}, "it is called with six"),
+        ({"helpers": {"get_smp_processor_id": "1"}}, "'1' is str"),
+        ({"helpers": {1.5: 1}}, r"replace helper 1\.5: it is float"),
+        ({"helpers": ["get_smp_processor_id"]}, "list is no dict"),
+    ],
+)
+def test_what_no_vm_is_made_of(options: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        Vm(CPU, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "jit"])
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ("x", "it returned 'x'"),
+        (None, "it returned None"),
+        (1.5, r"it returned 1\.5"),
+        (1 << 64, ".* more than 64 bits"),
+    ],
+)
+def test_what_a_function_for_a_helper_may_not_return(osmia_vm: Make, engine: str, result: object, why: str) -> None:
+    vm = osmia_vm(CPU, engine=engine, helpers={"get_smp_processor_id": lambda *_: result})
+    with pytest.raises(UsageError, match=f"replace helper get_smp_processor_id: {why}"):
+        vm.fire(OPENAT)
+
+
+def test_what_a_function_for_a_helper_may_return(osmia_vm: Make) -> None:
+    for result in (-1, (1 << 64) - 1, True, 7):
+        vm = osmia_vm(CPU, helpers={"get_smp_processor_id": lambda *_, result=result: result})
+        vm.fire(OPENAT)
+        assert vm.maps["@"].value == result & 0xFFFF_FFFF
+    assert osmia_vm(OPENAT + " { @ = $# + $2; }", params=["1", "2", "3"]).warnings == []
+
+
+@pytest.mark.parametrize("kernel", [6.1, 5, (6,), (6, "1"), b"6.1"])
+def test_what_is_no_kernel(osmia_vm: Make, kernel: object) -> None:
+    with pytest.raises(UsageError, match=r'is no version \(give a text, as in "6\.1"'):
+        osmia_vm(CPU).verify(kernel)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("probe", [None, 5, OPENAT.encode()])
+def test_what_is_no_name_of_a_probe(osmia_vm: Make, probe: object) -> None:
+    with pytest.raises(UsageError, match=f"the probe is {type(probe).__name__}"):
+        osmia_vm(CPU).fire(probe)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda vm: vm.fire(OPENAT),
+        lambda vm: vm.run(bytes(64)),
+        lambda vm: vm.advance(1),
+        lambda vm: vm.signal("SIGUSR1"),
+        lambda vm: vm.mock("get_smp_processor_id", 1),
+        lambda vm: vm.struct("task_struct"),
+    ],
+    ids=["fire", "run", "advance", "signal", "mock", "struct"],
+)
+def test_nothing_happens_in_a_closed_vm(ask: Callable[[Vm], object]) -> None:
+    with Vm(CPU) as vm:
+        pass
+    with pytest.raises(UsageError, match=r"the Vm is closed \(do it inside the with block"):
+        ask(vm)

@@ -25,6 +25,7 @@ def load_source(
     """The object, with its variables set, and of its programs those that are wanted."""
     from .._api import compile, read_object
     from ..objects import Object, select_programs, set_variables
+    from ._checks import check_parameters
 
     if isinstance(source, os.PathLike):
         path = os.fspath(source)
@@ -39,6 +40,7 @@ def load_source(
             raise UsageError("set globals of a script: it has none", hint="params are $1, $2; options are for getopt()")
         if programs is not None:
             raise UsageError("select programs of a script: they have no names", hint="leave programs out")
+        check_parameters(source, params)
         return compile(source, params=params, options=options, unsafe=unsafe, cache=cache, target="vm")
     if params or options:
         raise UsageError("pass parameters to object: they were compiled in", hint="give them to osmia.compile()")

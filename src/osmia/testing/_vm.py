@@ -96,7 +96,7 @@ class Vm:
         checked: bool | None = None,
         unsafe: bool = False,
         fuel: int = FUEL,
-        cpus: int = 0,
+        cpus: int | None = None,
         seed: int = 0,
         cache: bool = True,
     ) -> None:
@@ -105,10 +105,13 @@ class Vm:
         from ..sinks import TextSink
         from ..syscalls import possible_cpus
         from ..vm import VmTarget
+        from ._checks import check_mocks, check_numbers
         from ._source import load_source
         from ._symbols import VmSymbols
 
         self._attached, self._closed = Attached, False
+        cpus = possible_cpus() if cpus is None else cpus
+        check_numbers(cpus, seed, fuel)
         self._structs: Structs | None = None
         self._script = source if isinstance(source, str) else None
         self.events: list[Event] = []
@@ -117,13 +120,10 @@ class Vm:
         self._err: list[str] = []
         self._coverage: Coverage | None = None
         self._text = TextSink(self._out.append, self._err.append, quiet=True)
-        cpus = cpus or possible_cpus()
         obj = load_source(source, params, options, unsafe, cache, globals, programs)
         self.object = obj.replace(map_formats=obj.map_formats + derive_formats(obj, cpus=cpus))
         self.world = _world(cpus, seed)
-        for which, value in (helpers or {}).items():
-            _check_mock(which, value)
-        target = _Target(VmTarget(world=self.world, helpers=helpers, engine=engine, checked=checked), fuel)
+        target = _Target(VmTarget(world=self.world, helpers=check_mocks(helpers), engine=engine, checked=checked), fuel)
         self._session = Session(
             self.object,
             target,
@@ -162,7 +162,12 @@ class Vm:
         if not self._session.ended and not self._session.poll(0):
             self._session.finish()
 
+    def _open(self, verb: str) -> None:
+        if self._closed:
+            raise UsageError(f"{verb}: the Vm is closed", hint="do it inside the with block")
+
     def _running(self, verb: str) -> None:
+        self._open(verb)
         if self._session.ended:
             raise UsageError(f"{verb}: the script has ended", hint="it called exit(), or finish() was called")
 
@@ -198,6 +203,8 @@ class Vm:
         Raises VmFault for what a program did wrong, UsageError where nothing is attached.
         """
         self._running(f"fire {probe}")
+        if not isinstance(probe, str):
+            raise UsageError(f"fire event: the probe is {type(probe).__name__}", hint="give its name as a str")
         if record is not None and (args or regs or ret is not None):
             given = "args" if args else "regs" if regs else "ret"
             raise UsageError(
@@ -282,6 +289,7 @@ class Vm:
         {"mark": 5}. Programs of cgroups and sockets that get no packets are run with a context alone. The result has
         `verdict`, its `name` ("PASS"), and the `packet` and the `context` afterwards.
         """
+        self._open("run program")
         check_number("ifindex", ifindex, 1 << 32)
         if packet is None:
             if context is None:
@@ -343,8 +351,10 @@ class Vm:
             raise UsageError(
                 f"mock {helper}: native code has its helpers built in", hint="give them to Vm(helpers=...)"
             )
-        _check_mock(helper, value)
-        self.machine.mock(helper, value)
+        from ._checks import check_mock
+
+        self._open(f"mock {helper}")
+        self.machine.mock(helper, check_mock(helper, value))
         self._coverage.rebuild()
 
     def struct(self, name: str, /, **members: object) -> Pointer:
@@ -356,6 +366,7 @@ class Vm:
         """
         from ..session import Pointer
 
+        self._open(f"make struct {name}")
         if self._structs is None:
             from ._struct import Structs
 
@@ -527,11 +538,3 @@ def check_number(what: str, value: object, end: int, hint: str = "") -> None:
     if not isinstance(value, int):
         raise UsageError(f"fire event: {what} is {type(value).__name__}", hint="give a number")
     raise UsageError(f"fire event: {what} {value} is not from 0 to {end - 1}", hint=hint)
-
-
-def _check_mock(which: str | int, value: object) -> None:
-    if not isinstance(value, int) and not callable(value):
-        raise UsageError(
-            f"replace helper {which}: {value!r} is {type(value).__name__}",
-            hint="give a number, or a function of the machine and r1 to r5",
-        )

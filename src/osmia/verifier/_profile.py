@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._data import Data
-from ..errors import OsmiaError
+from ..errors import OsmiaError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ def profile(name: str | tuple[int, int] | None = None, *, privileged: bool = Tru
     unless it must be a `known` one.
     """
     version = NEWEST if name is None else _parse(name) if isinstance(name, str) else name
+    if not isinstance(version, tuple) or [type(part) for part in version] != [int, int]:
+        raise UsageError(
+            f"choose kernel {name!r}: {type(name).__name__} is no version", hint='give a text, as in "6.1"'
+        )
     if version < OLDEST:
         raise OsmiaError(f"choose kernel {name}: profiles begin at 4.14", hint="name 4.14 or a later version")
     if known and version > NEWEST:
