@@ -161,7 +161,8 @@ class _Function:
 
     def _call(self, rest: str, words: list[str], line: str) -> None:
         if "asm" in words:
-            if line.split(" asm ", 1)[1].split('"')[1]:
+            # Empty text is a barrier. What is no text LLVM refuses by itself.
+            if not line.partition(" asm ")[2].partition('"')[2].startswith('"'):
                 raise self.error("inline assembly is not available in BPF")
             return
         head, arguments = _call_parts(rest)

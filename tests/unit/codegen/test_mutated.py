@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unit.codegen.traps import FINE, TRAPS, UNSURE
 
@@ -43,6 +43,7 @@ def mutate(rng: random.Random) -> str:
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
+@example(295)
 def test_mutated_text(seed: int) -> None:
     ir = mutate(random.Random(seed))
     try:
