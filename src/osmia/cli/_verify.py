@@ -365,18 +365,22 @@ def _json_problem(p: Problem) -> dict[str, object]:
 
 
 def _sarif(findings: list[Finding], problems: list[Problem]) -> dict[str, object]:
-    """SARIF 2.1.0 (OASIS): one result for each refusal and each violated rule of the policy."""
+    """SARIF 2.1.0 (OASIS): one result for each refusal and each violated rule of the policy, with its kernels."""
     from .._version import __version__
 
-    results: list[dict[str, object]] = []
+    said: dict[tuple[str, int, str, int, str], list[Finding]] = {}
     for f in findings:
-        name = f"{f.program.name or 'program'} on kernel {f.profile.name}"
         if not f.verdict.accepted:
-            e = f.verdict.explanation
-            parts = [e.reason, e.remedy] if e is not None else []
-            text = ". ".join([f"{name}: {f.verdict.message}", *[p for p in parts if p]])
-            results.append(_result("verifier", text, f))
-        results += [_result("policy", f"{name}: {text}", f) for text in f.violations]
+            said.setdefault((f.file, id(f.program), "verifier", f.verdict.insn, f.verdict.message), []).append(f)
+        for text in f.violations:
+            said.setdefault((f.file, id(f.program), "policy", -1, text), []).append(f)
+    results: list[dict[str, object]] = []
+    for (_, _, rule, _, text), alike in said.items():
+        first = alike[0]
+        e = first.verdict.explanation if rule == "verifier" else None
+        name = f"{first.program.name or 'program'} on {_kernels([f.profile for f in alike])}"
+        parts = [f"{name}: {text}", e.reason, e.remedy] if e is not None else [f"{name}: {text}"]
+        results.append(_result(rule, ". ".join([p for p in parts if p]), first))
     rules = [
         {"id": "verifier", "shortDescription": {"text": "a kernel would refuse the program"}},
         {"id": "policy", "shortDescription": {"text": "the policy forbids it"}},
@@ -394,13 +398,38 @@ def _sarif(findings: list[Finding], problems: list[Problem]) -> dict[str, object
     }
 
 
+def _kernels(profiles: list[Profile]) -> str:
+    """`kernel 6.1`, `kernels 5.4 to 5.7, 6.1`."""
+    from ..verifier import versions
+
+    order = versions()
+    runs: list[list[int]] = []
+    for at in sorted(order.index(p.name) for p in profiles):
+        if runs and at == runs[-1][-1] + 1:
+            runs[-1].append(at)
+        else:
+            runs.append([at])
+    texts = [order[r[0]] if len(r) == 1 else f"{order[r[0]]} to {order[r[-1]]}" for r in runs]
+    return f"kernel{'s' if len(profiles) > 1 else ''} {', '.join(texts)}"
+
+
+def _uri(path: str) -> str:
+    """The file from the current directory on if it is below that: services find it in their checkout so."""
+    from urllib.parse import quote
+
+    here, whole = os.getcwd(), os.path.abspath(path)
+    if os.path.commonpath([here, whole]) == here:
+        return quote(os.path.relpath(whole, here))
+    return f"file://{quote(whole)}" if os.path.isabs(path) else quote(os.path.normpath(path))
+
+
 def _invocation(problems: list[Problem]) -> dict[str, object]:
     """Files that could not be answered, where SARIF has failures of the tool rather than findings."""
     told: list[dict[str, object]] = [
         {
             "level": "error",
             "message": {"text": p.message},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": p.file}}}],
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(p.file)}}}],
         }
         for p in problems
     ]
@@ -409,9 +438,9 @@ def _invocation(problems: list[Problem]) -> dict[str, object]:
 
 def _result(rule: str, text: str, f: Finding) -> dict[str, object]:
     e = f.verdict.explanation
-    place: dict[str, object] = {"artifactLocation": {"uri": f.file}}
+    place: dict[str, object] = {"artifactLocation": {"uri": _uri(f.file)}}
     if rule == "verifier" and e is not None and e.place.line:
-        place = {"artifactLocation": {"uri": e.place.file}, "region": {"startLine": e.place.line}}
+        place = {"artifactLocation": {"uri": _uri(e.place.file)}, "region": {"startLine": e.place.line}}
     logical = [{"name": f.program.name or "program", "kind": "function"}]
     return {
         "ruleId": rule,

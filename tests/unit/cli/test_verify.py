@@ -52,6 +52,27 @@ def test_sarif(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert [n["message"]["text"] for n in invocation["toolExecutionNotifications"]] == WHY
 
 
+def test_sarif_has_one_result_for_what_many_kernels_say(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", "5.4..5.6,6.1", "-o", "sarif", "bad.hex"]) == 1
+    (result,) = json.loads(capfd.readouterr().out)["runs"][0]["results"]
+    assert result["message"]["text"].startswith("bad.hex on kernels 5.4 to 5.6, 6.1: R0 !read_ok. a value is read ")
+
+
+def test_sarif_names_files_from_the_current_directory_on(
+    files: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "bad.hex").write_text(BAD)
+    outside = tmp_path.parent / "outside.hex"
+    outside.write_text(BAD)
+    paths = [str(tmp_path / "bad.hex"), "./a b/bad.hex", str(outside), str(tmp_path / "missing.o")]
+    assert main(["verify", "-k", "6.1", "-o", "sarif", *paths]) == 2
+    run = json.loads(capfd.readouterr().out)["runs"][0]
+    said = [*run["results"], *run["invocations"][0]["toolExecutionNotifications"]]
+    uris = [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in said]
+    assert uris == ["bad.hex", "a%20b/bad.hex", f"file://{outside}", "missing.o"]
+
+
 def test_a_script_that_does_not_compile_is_one_that_would_not_load(
     files: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
