@@ -292,7 +292,7 @@ def _policy(path: str) -> Policy | None:
 
 
 def _print_text(findings: list[Finding], *, quiet: bool, verbose: bool) -> None:
-    """Kernels that follow one another and say the same share a line."""
+    """Kernels that say the same share a line."""
     out = sys.stdout
     groups: list[list[Finding]] = []
     for f in findings:
@@ -303,8 +303,7 @@ def _print_text(findings: list[Finding], *, quiet: bool, verbose: bool) -> None:
     explained: set[tuple[str, str, int]] = set()
     for group in groups:
         f, verdict = group[0], group[0].verdict
-        kernels = f.profile.name if len(group) == 1 else f"{f.profile.name} to {group[-1].profile.name}"
-        name = f"{f.file}: {f.program.name or 'program'}, kernel {kernels}"
+        name = f"{f.file}: {f.program.name or 'program'}, kernel {_spans([g.profile for g in group])}"
         if verbose and verdict.log:
             out.write(verdict.log.rstrip("\n") + "\n")
         if f.accepted:
@@ -378,7 +377,9 @@ def _sarif(findings: list[Finding], problems: list[Problem]) -> dict[str, object
     for (_, _, rule, _, text), alike in said.items():
         first = alike[0]
         e = first.verdict.explanation if rule == "verifier" else None
-        name = f"{first.program.name or 'program'} on {_kernels([f.profile for f in alike])}"
+        name = (
+            f"{first.program.name or 'program'} on kernel{'s' * (len(alike) > 1)} {_spans([f.profile for f in alike])}"
+        )
         parts = [f"{name}: {text}", e.reason, e.remedy] if e is not None else [f"{name}: {text}"]
         results.append(_result(rule, ". ".join([p for p in parts if p]), first))
     rules = [
@@ -398,8 +399,8 @@ def _sarif(findings: list[Finding], problems: list[Problem]) -> dict[str, object
     }
 
 
-def _kernels(profiles: list[Profile]) -> str:
-    """`kernel 6.1`, `kernels 5.4 to 5.7, 6.1`."""
+def _spans(profiles: list[Profile]) -> str:
+    """`6.1`, `5.4 to 5.7, 6.1`: those in between that were not asked are not claimed."""
     from ..verifier import versions
 
     order = versions()
@@ -410,7 +411,7 @@ def _kernels(profiles: list[Profile]) -> str:
         else:
             runs.append([at])
     texts = [order[r[0]] if len(r) == 1 else f"{order[r[0]]} to {order[r[-1]]}" for r in runs]
-    return f"kernel{'s' if len(profiles) > 1 else ''} {', '.join(texts)}"
+    return ", ".join(texts)
 
 
 def _uri(path: str) -> str:

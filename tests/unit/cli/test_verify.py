@@ -32,6 +32,11 @@ def test_text(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert err.splitlines() == [f"osmia: {text}" for text in WHY]
 
 
+def test_kernels_that_were_not_asked_are_not_named(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "-k", "5.4..5.6,6.1", "-x", GOOD]) == 0
+    assert "kernel 5.4 to 5.6, 6.1: would load" in capfd.readouterr().out
+
+
 def test_json(files: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "-k", "6.1", "-o", "json", *files]) == 2
     answer = json.loads(capfd.readouterr().out)
