@@ -53,6 +53,8 @@ _RETURNS = {
 _SIZED_RESULTS = frozenset(
     ("get_stack", "get_task_stack", "probe_read_str", "probe_read_kernel_str", "probe_read_user_str")
 )
+# Helpers that ask which function the program attaches to (`allowed` in the kernel's prototypes).
+_ALLOWED_SOMEWHERE = frozenset(("d_path", "ima_inode_hash", "ima_file_hash"))
 _CASTS = frozenset(
     (
         "sk_fullsock", "tcp_sock", "get_listener_sock", "skc_to_tcp6_sock", "skc_to_tcp_sock",
@@ -111,6 +113,11 @@ def _find(env: Env, number: int) -> Proto:
         env.protos[number] = found
     if found.gpl and program.license not in GPL:
         env.refuse("cannot call GPL-restricted function from non-GPL compatible program")
+    if found.name in _ALLOWED_SOMEWHERE:
+        from ._hooks import may_call
+
+        if not may_call(env, found.name):
+            env.refuse("helper call is not allowed in probe")
     if found.might_sleep and not env.may_sleep:
         env.refuse("helper call might sleep in a non-sleepable prog")
     state = env.state

@@ -8,7 +8,7 @@ from . import _tnum as tnum
 from ._context import Access, has_layout
 from ._context import access as context_access
 from ._env import EACCES
-from ._scalar import const, unknown_of
+from ._scalar import const, sync, unknown_of
 from ._state import (
     ARENA,
     BTF_ID,
@@ -67,6 +67,7 @@ _ALIGNED_NAMES = {
 WRITES_PACKETS = frozenset((3, 4, 6, 12, 14, 16, 25))
 READS_PACKETS = frozenset((8, 10, 11, 19, 21, 22)) | WRITES_PACKETS
 TRACEPOINT = 5
+LSM = 29
 RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
 WRONLY_PROG = 1 << 8  # BPF_F_WRONLY_PROG
 _CONTEXT_KINDS = {
@@ -318,7 +319,7 @@ def _context(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) 
     if found is None:
         env.refuse(f"invalid bpf_context access off={off} size={size}", EACCES)
     if write or found.kind in ("scalar", ""):
-        return None
+        return _given_result(env, off) if program.type == LSM and not write else None
     kind, flags = _CONTEXT_KINDS[found.kind]
     if kind == BTF_ID and not found.trusted:
         flags &= ~TRUSTED
@@ -328,6 +329,20 @@ def _context(env: Env, number: int, reg: Reg, off: int, size: int, write: bool) 
 
         btf = struct_id(env, found.struct)
     return Reg(kind, origin=env.pc, flags=flags, id=env.new_id() if flags & MAYBE_NULL else 0, btf=btf)
+
+
+def _given_result(env: Env, off: int) -> Reg | None:
+    """The last argument of an LSM program: what the hook has returned so far, which has the range of its results."""
+    args = env.arguments
+    if args is None or off != 8 * len(args.types) or args.result <= 0:
+        return None
+    from ._hooks import lsm_range
+
+    found = lsm_range(env)
+    if found is None or found.wide:
+        return None
+    low, high = found.low, found.high
+    return Reg(SCALAR, sync(0, (1 << 64) - 1, low, high, 0, (1 << 64) - 1, low, high, 0, (1 << 32) - 1), env.pc)
 
 
 def _argument(env: Env, off: int, size: int, write: bool) -> Access | None:

@@ -16,6 +16,13 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "--btf FILE takes those of another kernel; osmia list shows what this one has"),
     (r"attach target (\S+) is not in the kernel's types", "the kernel has no {1} to attach to",
      "see how its name is written there: bpftool btf dump file FILE"),
+    (r"points to disabled hook (?:bpf_lsm_)?(\w+)", "since Linux 6.12 the hook {1} takes no BPF programs",
+     "use another hook: `osmia list 'lsm:*'` shows them"),
+    (r"LSM programs must have a GPL compatible license", "LSM programs are for GPL programs only",
+     "declare the license GPL"),
+    (r"(\S+)\(\) is not modifiable", "fmod_ret cannot replace what {1}() returns",
+     "it takes functions named security_* and those of /sys/kernel/debug/error_injection/list; "
+     "fexit sees the results of all"),
     (r"variable ctx access", "which field of the context is used is not known before the program runs",
      "use fixed offsets: choose with `if` or `switch`, and read the field in each branch"),
     (r"pointer arithmetic on (\w+_or_null) prohibited", "arithmetic on a pointer that may be null",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ..isa import PROG_TYPES, helper_name, map_type_name, op, prog_type_name
+from ..isa import PROG_TYPES, attach_type_name, helper_name, map_type_name, op, prog_type_name
 from ._maps_allowed import helpers_for, maps_for
-from ._prototypes import any_proto, why_not
+from ._prototypes import any_proto, helper_number, why_not
 from ._state import MAP_PTR, MAP_VALUE, MEM, SCALAR, STACK
 
 TYPE_CHECKING = False
@@ -27,6 +27,11 @@ LPM_TRIE = 11
 # Types of which some programs may sleep: those of uprobes, fentry, lsm, struct_ops, syscall.
 _SOME_SLEEP = ("kprobe", "tracing", "lsm", "struct_ops")
 _WITHOUT_SLEEP = {"copy_from_user": "bpf_probe_read_user() reads the same without sleeping"}
+# Helpers that copy from the packet, whatever of it lies in one piece.
+_COPIES = {"xdp": "xdp_load_bytes"} | dict.fromkeys(
+    ("sched_cls", "sched_act", "socket_filter", "cgroup_skb", "sk_skb", "lwt_in", "lwt_out", "lwt_xmit"),
+    "skb_load_bytes",
+)
 _PLAIN_MAPS = {
     "prog_array": "do without: bpf_tail_call() goes on behind the call where the entry is empty",
 }
@@ -34,9 +39,9 @@ _PLAIN_MAPS = {
 
 class Case:
     """A refusal: the verifier's message and its last line, the instruction (None: none in particular) and the
-    registers of the innermost frame there."""
+    registers of the innermost frame there; `at` is its slot, `tested` the source of the tests on the way."""
 
-    __slots__ = ("insn", "message", "profile", "program", "registers", "setters", "text")
+    __slots__ = ("at", "insn", "message", "profile", "program", "registers", "setters", "tested", "text")
 
     def __init__(
         self,
@@ -46,6 +51,8 @@ class Case:
         insn: Instruction | None,
         registers: Sequence[Reg],
         setters: Sequence[Instruction | None],
+        at: int = -1,
+        tested: Sequence[str] = (),
     ) -> None:
         self.program = program
         self.profile = profile
@@ -53,6 +60,8 @@ class Case:
         self.text = message.strip().splitlines()[-1] if message.strip() else ""
         self.insn = insn
         self.registers = registers
+        self.at = at
+        self.tested = tested
         self.setters = setters  # the instruction that made each register's value
 
     def register(self, number: int | str) -> Reg | None:
@@ -62,6 +71,20 @@ class Case:
     def helper(self) -> Proto | None:
         """The helper that the instruction calls."""
         return helper_of(self.insn)
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether a jump leads back over the instruction."""
+        code = self.program.insns
+        for slot in range(max(self.at, 0), len(code) // 8):
+            opcode = code[8 * slot]
+            if opcode & op.CLASS_MASK not in (op.JMP, op.JMP32) or opcode & op.OP_MASK in (op.CALL, op.EXIT):
+                continue
+            first, last = (4, 8) if opcode == op.JMP32 | op.JA else (2, 4)
+            off = int.from_bytes(code[8 * slot + first : 8 * slot + last], "little", signed=True)
+            if slot + 1 + off <= self.at:
+                return True
+        return False
 
     @property
     def way_out(self) -> str:
@@ -132,6 +155,21 @@ def _bounds(case: Case) -> Words | None:
 
 
 def _packet_bounds(case: Case, reg: Reg, off: int, size: int) -> Words:
+    meaning, remedy = _packet_compared(case, reg, off, size)
+    helper = _COPIES.get(prog_type_name(case.program.type) or "", "")
+    if (
+        helper
+        and case.in_loop
+        and not why_not(helper_number(helper) or 0, case.program.type, case.program.attach_type, case.profile)
+    ):
+        # A comparison for every byte is what people write, and what compilers take out of the loop again.
+        remedy += (
+            f"; or, for a loop that copies bytes: bpf_{helper}(ctx, offset, buffer, length) does without comparing"
+        )
+    return meaning, remedy
+
+
+def _packet_compared(case: Case, reg: Reg, off: int, size: int) -> Words:
     known = f"only {reg.size} of its bytes are known to be there" if reg.size > 0 else "its length is not known here"
     way_out = case.way_out
     if reg.var.mask:  # what was added to it is known as the program runs
@@ -161,6 +199,19 @@ def _beside(first: int, size: int, room: int, *, known: bool) -> Words:
         f"use an offset of at most {room - size}, or a larger value"
         if room >= size
         else f"read at most {room} bytes at a time, or use a larger value",
+    )
+
+
+def _tested_copy(case: Case) -> Words | None:
+    """A number that the source does test: compilers shift an int to test its sign, and go on with the other copy."""
+    if not re.search(r"min value is negative|with unbounded min value|makes \S+ pointer be out of bounds", case.text):
+        return None
+    if not any(re.search(r"<\s*0\b(?!x)|>=\s*0\b(?!x)|>\s*-1\b", text) for text in case.tested):
+        return None
+    return (
+        "an index or size may be negative: the compiler tested a copy of it, and the copy that is used is not limited",
+        "declare it `long n`, not int, and limit it on both sides right before the use: "
+        "`if (n < 0 || n >= SIZE) return 0;`, or `n &= SIZE - 1`",
     )
 
 
@@ -340,6 +391,31 @@ def _helper(case: Case) -> Words | None:
     return f"programs of type {own} may not call {name}()", remedy
 
 
+def _target(case: Case) -> Words | None:
+    """A helper, or a result, that the target does not allow."""
+    program = case.program
+    if "not allowed in probe" in case.text:
+        from ._hooks import D_PATH
+
+        proto = case.helper()
+        name = f"bpf_{proto.name}()" if proto is not None else "the helper"
+        where = f"on {program.attach_to}" if program.attach_to else "that attach to nothing"
+        places = [f"fentry and fexit of {', '.join(D_PATH)}"] if name == "bpf_d_path()" else []
+        places.append("lsm hooks that may sleep, such as file_open")
+        return f"{name} may not be called from programs {where}", f"it is for {' and for '.join(places)}"
+    match = re.search(r"At program exit the register R0 .*should have been in \[(-?\d+), (\d+)\]", case.text)
+    if match is None or prog_type_name(program.type) != "lsm":
+        return None
+    low, high = int(match[1]), int(match[2])
+    allowed = "0, or a negative error of at most 4095" if low < 0 else "1" if low == high else "0 or 1"
+    remedy = "return 0 to allow it and -EPERM to refuse it"
+    if low >= 0:
+        of_cgroup = attach_type_name(program.attach_type) == "lsm_cgroup" and low < high
+        remedy = "return 1 to allow it and 0 to refuse it" if of_cgroup else f"return {allowed}"
+    hook = program.attach_to.removeprefix("bpf_lsm_")
+    return f"programs on the hook {hook} return {allowed}, and this may return something else", remedy
+
+
 def _null(case: Case) -> Words | None:
     match = re.search(r"R(\d+) invalid mem access '\w+?_or_null_?'", case.text)
     if match is None:
@@ -370,6 +446,6 @@ def _is_loop(code: bytes, at: int) -> bool:
 
 
 _RULES = (
-    _stale, _bounds, _index, _key, _buffer, _locked, _map_kind, _constant, _sleeps, _context, _helper, _null,
-    _too_complex,
+    _stale, _bounds, _tested_copy, _index, _key, _buffer, _locked, _map_kind, _constant, _sleeps, _context, _helper,
+    _target, _null, _too_complex,
 )  # fmt: skip

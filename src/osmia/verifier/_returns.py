@@ -12,9 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._env import Env
 
+LSM = 29  # BPF_PROG_TYPE_LSM
+
 
 def check_exit(env: Env) -> None:
     """Judge r0 where the program ends."""
+    lsm = env.program.type == LSM and not env.subprog
+    if lsm and not env.frame.async_callback:
+        from ._hooks import returns_nothing
+
+        if returns_nothing(env):
+            return
     result = env.source(0)
     if not env.privileged and result.kind != SCALAR:
         env.refuse("R0 leaks addr as return value", EACCES)
@@ -24,15 +32,23 @@ def check_exit(env: Env) -> None:
         return
     where = "At program exit"
     wanted = return_range(env.program.type, env.program.attach_type, env.profile)
+    low_half = False
     if env.frame.async_callback:
         where, wanted = "At async callback return", env.frame.return_range
+    elif lsm:
+        from ._hooks import lsm_range
+
+        found = lsm_range(env)
+        wanted, low_half = ((found.low, found.high), not found.wide) if found is not None else (None, False)
     if wanted is None:
         return
     if result.kind != SCALAR:
         env.refuse(f"{where} the register R0 is not a known value ({result.name})")
     mark_precise(env, 0)
     low, high = wanted
-    if not (low <= result.var.smin and result.var.smax <= high):
+    var = result.var
+    first, last = (var.s32min, var.s32max) if low_half else (var.smin, var.smax)
+    if not (low <= first and last <= high):
         refuse_range(env, result, low, high, f"{where} the register")
 
 

@@ -133,6 +133,9 @@ def _find_target(env: Env) -> None:
     if env.arguments is None:
         whose = "the kernel's types" if program.kernel is not None else "the types of this machine's kernel"
         raise Refused(f"attach target {program.attach_to} is not in {whose}", -1, ESRCH)
+    from ._hooks import check_target
+
+    check_target(env, types)
 
 
 def _check_abnormal_returns(code: Code) -> None:

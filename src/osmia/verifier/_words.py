@@ -12,8 +12,12 @@ _LINES: tuple[tuple[tuple[int, int], str, str], ...] = (
     ((6, 10), r"^program of this type cannot use helper (\S+)$", r"unknown func \1"),
     ((6, 8), r"^R\d+ (invalid zero-sized read): .*$", r"\1"),
     ((6, 8), r"^(misaligned \w+ access off) (-?\d+)\+", "bits"),
-    ((6, 8), r"^(At program exit the register R0 has) smin=(-?\d+) smax=\2 (should have been in) \[0, 1\]$", "result"),
-    ((6, 8), r"^(At program exit the register R0 has unknown .* been in) \[0, 1\]$", r"\1 (0x0; 0x1)"),
+    (
+        (6, 8),
+        r"^(At program exit the register R0 has) smin=(-?\d+) smax=\2 (should have been in) \[(\d), (\d)\]$",
+        "result",
+    ),
+    ((6, 8), r"^(At program exit the register R0 has unknown .* been in) \[(\d), (\d)\]$", "unknown result"),
     ((6, 3), r", trusted_ptr_.*$", ""),
     ((6, 2), r"\bringbuf_mem, ", "alloc_mem, "),
     ((6, 2), r"\bringbuf_mem", "alloc_mem"),
@@ -39,7 +43,16 @@ def _bits(match: re.Match[str]) -> str:
 
 
 def _result(match: re.Match[str]) -> str:
-    return f"{match[1]} value ({int(match[2]) & (1 << 64) - 1:#x}; 0x0) {match[3]} (0x0; 0x1)"
+    return f"{match[1]} value ({int(match[2]) & (1 << 64) - 1:#x}; 0x0) {match[3]} {_range(match[4], match[5])}"
 
 
-_MADE = {"bits": _bits, "result": _result}
+def _unknown_result(match: re.Match[str]) -> str:
+    return f"{match[1]} {_range(match[2], match[3])}"
+
+
+def _range(low: str, high: str) -> str:
+    """0..1, 0..3 or one number, written as known bits."""
+    return f"({int(low):#x}; {int(low) ^ int(high):#x})"
+
+
+_MADE = {"bits": _bits, "result": _result, "unknown result": _unknown_result}
