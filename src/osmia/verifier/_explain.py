@@ -123,6 +123,11 @@ class _Source:
         """The instruction in a slot; None outside of the program."""
         return self.insns[slot] if 0 <= slot < len(self.insns) else None
 
+    def is_test(self, slot: int) -> bool:
+        """Whether that is a conditional jump."""
+        insn = self.insn(slot)
+        return insn is not None and _is_test(insn)
+
 
 def explain(
     program: Program,
@@ -139,7 +144,9 @@ def explain(
     text = message.strip().splitlines()[-1] if message.strip() else ""
     if text.startswith("combined stack size"):
         insn, trace = -1, ()
-    case = Case(program, profile, message, source.insn(insn), registers, [source.insn(reg.origin) for reg in registers])
+    setters = [source.insn(reg.origin) for reg in registers]
+    tested = [source.place(slot).source for slot in {at for at, _ in trace if source.is_test(at)}]
+    case = Case(program, profile, message, source.insn(insn), registers, setters, insn, tested)
     absent = dict(program.absent).get(insn)
     plain, remedy = words_for(case) or reason(text) if absent is None else _words_for_absent(absent)
     leaks = acquired if "leak" in text or "Unreleased" in text else ()

@@ -3,6 +3,7 @@
 Beside each NAME.c in refused/ are the object that clang made of it, and NAME.txt, what is to be said. To write the
 texts again after a change (and read them): python tests/unit/verifier/test_refused.py
 The objects: clang -O2 -g -target bpf -mcpu=v3 -fdebug-prefix-map=$PWD=. -c NAME.c -o NAME.bpf.o
+(tested_copy: -mcpu=v2, without jumps on 32 bits)
 """
 
 from __future__ import annotations

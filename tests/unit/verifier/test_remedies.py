@@ -43,6 +43,15 @@ FOLLOWED = [
         ("bpf_probe_read_kernel(name, ctx->size", "long n = ctx->size; if (n < 0 || n > 64) return 0; "
          "bpf_probe_read_kernel(name, n"),
     ]),
+    ("tested_copy", "`if (n < 0 || n >= SIZE) return 0;`", [
+        ("int n =", "long n ="), ("(n < 0)", "(n < 0 || n >= 512)"),
+    ]),
+    ("tested_copy", "`n &= SIZE - 1`", [("int n =", "long n ="), ("t->data[n]", "n &= 512 - 1; t->data[n]")]),
+    ("packet_copy", "bpf_xdp_load_bytes(ctx, offset, buffer, length)", [
+        ("for (int i = 0; i < 64 && i < length; i++)", "long (*bpf_xdp_load_bytes)(void *, __u32, void *, __u32) = "
+         "(void *)189;"),
+        ("p->data[i] = ((char *)data)[i];", "bpf_xdp_load_bytes(ctx, 0, p->data, 64);"),
+    ]),
 ]  # fmt: skip
 
 
@@ -57,7 +66,8 @@ def test_followed_it_loads(name: str, hint: str, changes: list[tuple[str, str]],
         assert old in source
         source = source.replace(old, new)
     (tmp_path / "followed.c").write_text(source)
-    flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-w", f"-I{ROOM}", "-c", "-o", str(tmp_path / "followed.o")]
+    cpu = "-mcpu=v2" if name == "tested_copy" else "-mcpu=v3"
+    flags = ["-O2", "-g", "-target", "bpf", cpu, "-w", f"-I{ROOM}", "-c", "-o", str(tmp_path / "followed.o")]
     subprocess.run([clang, *flags, str(tmp_path / "followed.c")], check=True, timeout=60)
     obj = read_elf((tmp_path / "followed.o").read_bytes(), name)
     verdict = verify(from_spec(obj, obj.programs[0]))
