@@ -4,9 +4,11 @@ return, who may call bpf_d_path() and its like, which functions fmod_ret may rep
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from .._data import Data
-from ..btf import KIND_FUNC
+from ..btf import KIND_FUNC, KIND_TYPEDEF
+from ..errors import BtfError
 from ..isa import attach_type_name, prog_type_name
 from ._env import EINVAL
 from ._structure import GPL
@@ -16,8 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..btf import Btf
     from ._env import Env
+    from ._types import Program
 
 DEBUGFS = "/sys/kernel/debug"
+MODULE_TYPES = "/sys/kernel/btf"
 # 5d99e198be27: what LSM programs return has a range; 21c7063f6d08: hooks that give more than 0 or an error are not for
 # them. bool_lsm_hooks and bpf_lsm_disabled_hooks in kernel/bpf/bpf_lsm.c.
 _RANGES = (6, 12)
@@ -75,7 +79,7 @@ class Range(Data):
 def check_target(env: Env, types: Btf) -> None:
     """Refuse what the kernel refuses for the name of the target; its types are known to have it."""
     program = env.program
-    attach = attach_type_name(program.attach_type) or ""
+    attach = _attach_name(program)
     if attach in ("lsm_mac", "lsm_cgroup"):
         if program.license not in GPL:
             raise Refused("LSM programs must have a GPL compatible license", -1, EINVAL)
@@ -86,6 +90,28 @@ def check_target(env: Env, types: Btf) -> None:
             raise Refused(f"attach_btf_id {id} points to disabled hook bpf_lsm_{hook}", -1, EINVAL)
     elif attach == "modify_return" and not _modifiable(env):
         raise Refused(f"{program.attach_to}() is not modifiable", -1, EINVAL)
+
+
+def in_a_module(program: Program) -> bool:
+    """Whether a module that is loaded has the function or tracepoint: the types of the kernel proper lack those."""
+    from ..btf import load_kernel_btf
+
+    module, _, name = program.attach_to.rpartition(":")
+    kind = KIND_FUNC
+    if _attach_name(program) == "trace_raw_tp":
+        name, kind = f"btf_trace_{name.removeprefix('btf_trace_')}", KIND_TYPEDEF
+    try:
+        modules = [module] if module else sorted(set(os.listdir(MODULE_TYPES)) - {"vmlinux"})
+    except OSError:
+        return False
+    for candidate in modules:
+        try:
+            with closing(load_kernel_btf(candidate)) as types:
+                if types.find(name, kind) is not None:
+                    return True
+        except BtfError:  # unloaded in the meantime, or none of that name
+            continue
+    return False
 
 
 def _modifiable(env: Env) -> bool:
@@ -145,4 +171,8 @@ def may_call(env: Env, helper: str) -> bool:
 
 
 def _attached(env: Env) -> str:
-    return attach_type_name(env.program.attach_type) or ""
+    return _attach_name(env.program)
+
+
+def _attach_name(program: Program) -> str:
+    return attach_type_name(program.attach_type) or ""

@@ -131,6 +131,10 @@ def _find_target(env: Env) -> None:
         return
     env.arguments = arguments(types, program.type, program.attach_type, program.attach_to, env.profile)
     if env.arguments is None:
+        from ._hooks import in_a_module
+
+        if program.kernel is None and in_a_module(program):
+            return  # its arguments are taken for numbers
         whose = "the kernel's types" if program.kernel is not None else "the types of this machine's kernel"
         raise Refused(f"attach target {program.attach_to} is not in {whose}", -1, ESRCH)
     from ._hooks import check_target

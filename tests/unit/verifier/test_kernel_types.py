@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from osmia.btf import Btf, BtfBuilder
@@ -55,3 +57,21 @@ def test_without_types_that_are_given_this_machines_have_to_have_it(
     assert verdict.explanation.reason == "the types of this machine's kernel have no three to attach to"
     assert verdict.explanation.remedy.startswith("--btf FILE takes those of another kernel; osmia list shows")
     assert verify(program("r0 = 0\nexit", "two", None), profile(version)).accepted
+
+
+def test_what_a_module_has_is_there(monkeypatch: pytest.MonkeyPatch, kernel: Btf, tmp_path: Path) -> None:
+    b = BtfBuilder()
+    proto = b.func_proto(b.int("int", 4), [])
+    b.func("of_module", proto)
+    b.typedef("btf_trace_of_module_too", b.ptr(proto))
+    module = b.build()
+    for name in ("vmlinux", "bee"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("osmia.verifier._hooks.MODULE_TYPES", str(tmp_path))
+    monkeypatch.setattr("osmia.btf.load_kernel_btf", lambda name=None: Btf(module if name == "bee" else kernel.data))
+    for to in ("of_module", "bee:of_module"):
+        assert verify(program(READ, to, None)).accepted
+        assert not verify(program(READ, to, kernel)).accepted
+    point = Program(assemble(READ), PROG_TYPES["tracing"], ATTACH_TYPES["trace_raw_tp"], attach_to="of_module_too")
+    assert verify(point).accepted
+    assert not verify(program(READ, "of_no_module", None)).accepted
