@@ -144,13 +144,11 @@ def test_files_to_write(place: Place) -> None:
     assert wrong(done) == "open output file /none/x: no such file or directory"
     done = place.run("trace", "-q", "--output-file", "/dev/full", "-e", HELLO)
     assert refused(done) == "osmia: write output: no space left on device\n"
-    for path, cause in (
-        ("/none/x", "no such file or directory"),
-        ("/tmp", "is a directory"),
-        ("/dev/full", "no space left on device"),
-    ):
+    for path, cause in (("/none/x", "no such file or directory"), ("/tmp", "is a directory")):
         done = place.run("build", "-o", path, "-e", HELLO)
         assert wrong(done).startswith(f"write {path}: {cause}")
+    done = place.run("build", "-o", "/dev/full", "-e", HELLO)
+    assert refused(done).startswith("osmia: write /dev/full: no space left on device\nhint: make room")
 
 
 def test_object_files(place: Place) -> None:
