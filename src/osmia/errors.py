@@ -28,6 +28,10 @@ from __future__ import annotations
 
 from ._data import Data
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class OsmiaError(Exception):
     """Base of all errors. `hint` says what to do next, or is empty."""
@@ -262,3 +266,11 @@ def cannot_write(what: str, error: OSError) -> OsmiaError:
     if error.errno in (5, 27, 28, 122):  # EIO, EFBIG, ENOSPC, EDQUOT
         return OsmiaError(text, hint="make room, or give a place on another disk")
     return UsageError(text)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A hint for a name that is not known, "" where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name), list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import IsaError
+from ..errors import IsaError, did_you_mean
 from . import _opcodes as op
 from ._disasm import ALU_SIGNS, FETCH_NAMES, JUMP_SIGNS, MOVSX, NOSPEC, SIGNED, SIGNED_ALU, UNSIGNED
 from ._instruction import Instruction, load_imm64
@@ -105,15 +105,12 @@ def _resolve(i: Instruction, at: int, field: str, label: str, labels: dict[str, 
     if helper is not None and i.opcode == op.JMP | op.CALL:
         i.src, i.imm = 0, helper
         return
-    from difflib import get_close_matches
-
     known = [*labels, *(f"bpf_{name}" for name in table("HELPERS"))] if field == "imm" else [*labels]
-    near = get_close_matches(label, known, 1)
     raise IsaError(
         f"assemble line {line}: no label or helper {label!r}"
         if field == "imm"
         else f"assemble line {line}: no label {label!r}",
-        hint=f"did you mean {near[0]!r}?" if near else "",
+        hint=did_you_mean(label, known),
     )
 
 

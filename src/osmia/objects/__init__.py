@@ -24,7 +24,7 @@ from ._values import AGGREGATIONS, FLOAT_FORMATS, Batch, EventFormat, Field, Map
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import POISON, apply_core, relocated_name, unresolved_at
-    from ._encode import Misfit, did_you_mean, encode_prefix, encode_value, packed_address
+    from ._encode import Misfit, encode_prefix, encode_value, packed_address
     from ._formats import BtfTypes, derive_formats
     from ._kconfig import at_version, kconfig_contents
     from ._read_elf import read_elf
@@ -40,7 +40,6 @@ _LAZY = {
     "apply_core": "_core",
     "at_version": "_kconfig",
     "derive_formats": "_formats",
-    "did_you_mean": "_encode",
     "encode_prefix": "_encode",
     "encode_value": "_encode",
     "encode_variable": "_variables",
@@ -83,7 +82,6 @@ __all__ = [
     "cache_dir",
     "cache_key",
     "derive_formats",
-    "did_you_mean",
     "encode_prefix",
     "encode_value",
     "encode_variable",

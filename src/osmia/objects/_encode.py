@@ -8,6 +8,7 @@ from __future__ import annotations
 from struct import error as StructError
 from struct import pack
 
+from ..errors import did_you_mean
 from ._values import FLOAT_FORMATS
 
 TYPE_CHECKING = False
@@ -254,14 +255,6 @@ def _pairs(t: ValueType, value: Any, where: str) -> Iterable[tuple[Field, Any]]:
         raise Misfit(where, f"{len(value)} members of a union are given", "give one of them")
     pairs: Mapping[str, Any] = value
     return [(known[name], item) for name, item in pairs.items()]
-
-
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A hint for a name that is not known, "" where none is near."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(name), list(known), 1)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _put(out: bytearray, field: Field, value: Any, where: str, numerals: bool) -> None:

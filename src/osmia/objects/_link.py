@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import pack_into
 
 from .._data import Data
-from ..errors import ObjectError
+from ..errors import ObjectError, did_you_mean
 from ._spec import CoreRelocation, Function, LineInfo, Object, ProgramSpec, Relocation
 
 TYPE_CHECKING = False
@@ -126,8 +126,5 @@ def _aim(code: bytearray, program: str, insn: int, target: int, relocation: Relo
 
 
 def _missing(program: str, function: str, relocation: Relocation, known: dict[str, Function]) -> ObjectError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(relocation.symbol, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "is it defined, and not only declared?"
+    hint = did_you_mean(relocation.symbol, known) or "is it defined, and not only declared?"
     return ObjectError(f"link {program}: function {relocation.symbol!r}, called by {function}, is missing", hint=hint)

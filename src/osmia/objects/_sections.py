@@ -8,7 +8,7 @@ A name that starts with "?" is not loaded unless asked for.
 
 from __future__ import annotations
 
-from ..errors import ObjectError
+from ..errors import ObjectError, did_you_mean
 from ..isa import ATTACH_TYPES, PROG_TYPES
 from ._spec import AttachPoint
 
@@ -145,12 +145,10 @@ def _match(name: str) -> tuple[list[str], str]:
     head, _, extra = name.partition("/")
     if f"{head}+" in rows:
         return rows[f"{head}+"], extra
-    from difflib import get_close_matches
-
-    near = get_close_matches(head, [key.rstrip("+") for key in rows], 1)
+    near = did_you_mean(head, [key.rstrip("+") for key in rows])
     raise ObjectError(
         f"read object: section {name!r} names no program type",
-        hint=f"did you mean {near[0]!r}?" if near else "see docs.kernel.org/bpf/libbpf/program_types.html",
+        hint=near or "see docs.kernel.org/bpf/libbpf/program_types.html",
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..isa.map_types import PROG_ARRAY
-from ._encode import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .._data import Data
 from ..btf import KIND_DATASEC, KIND_VAR, Btf
-from ..errors import ObjectError
-from ._encode import Misfit, did_you_mean, encode_value
+from ..errors import ObjectError, did_you_mean
+from ._encode import Misfit, encode_value
 from ._formats import BtfTypes
 from ._values import ValueType
 

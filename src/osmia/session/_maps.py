@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..isa.map_types import ARRAY, PERCPU_ARRAY
 from ._aggregate import align_series, compile_map_value, compile_order
 from ._decode import compile_value
@@ -41,8 +41,6 @@ class Maps(dict[str, "MapView"]):
     others: Mapping[str, str] = {}
 
     def __missing__(self, name: str) -> MapView:
-        from ..objects import did_you_mean
-
         if name in self.others:
             raise NoSuchMap(f"read map {name}: {self.others[name]}")
         near = did_you_mean(name, self)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ..btf import KIND_PTR, KIND_STRUCT, KIND_UNION, Btf, load_kernel_btf
-from ..errors import FormatError, UsageError
-from ..objects import BtfTypes, Misfit, did_you_mean, encode_value
+from ..errors import FormatError, UsageError, did_you_mean
+from ..objects import BtfTypes, Misfit, encode_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

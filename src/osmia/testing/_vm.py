@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .._data import Data
-from ..errors import NotSupported, UsageError
+from ..errors import NotSupported, UsageError, did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -326,8 +326,6 @@ class Vm:
         try:
             return self._loaded.programs[name]
         except KeyError:
-            from ..objects import did_you_mean
-
             near = did_you_mean(name, self._loaded.programs)
             hint = near or f"programs are {', '.join(self._loaded.programs)}"
             raise UsageError(f"find program {name!r}: there is none", hint=hint) from None

@@ -9,7 +9,7 @@ Fields and offsets are those of the kernel's UAPI (`_context_layouts.py`). Packe
 
 from __future__ import annotations
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,12 +39,9 @@ class Context:
         try:
             return self.layout[name]
         except KeyError:
-            from difflib import get_close_matches
-
-            near = get_close_matches(str(name), self.layout, 1)
+            near = did_you_mean(name, self.layout)
             raise UsageError(
-                f"use context {self.kind}: no field {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.layout)}",
+                f"use context {self.kind}: no field {name!r}", hint=near or f"it has {', '.join(self.layout)}"
             ) from None
 
     def __getitem__(self, name: str) -> int | tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import NotSupported, UsageError, VmError, VmFault
+from ..errors import NotSupported, UsageError, VmError, VmFault, did_you_mean
 from ._memory import DEFAULT_LIMIT, Memory
 from ._world import World
 
@@ -233,8 +233,5 @@ def _number(name: str) -> int:
 
     short = name.removeprefix("bpf_")
     if short not in HELPERS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(short, HELPERS, 1)
-        raise UsageError(f"mock {name!r}: no such helper", hint=f"did you mean {near[0]!r}?" if near else "")
+        raise UsageError(f"mock {name!r}: no such helper", hint=did_you_mean(short, HELPERS))
     return HELPERS[short]
