@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import MapError, UsageError
-from ..isa.map_types import ARRAY_OF_MAPS, CPUMAP, DEVMAP, PROG_ARRAY, XSKMAP
+from ..isa.map_types import ARRAY_OF_MAPS, CPUMAP, DEVMAP, LPM_TRIE, PROG_ARRAY, XSKMAP
 from ..objects import Misfit, encode_prefix, encode_value
 from ._maps import ARRAYS
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from ..objects import MapFormat
 
-LPM_TRIE = 11
 _INDEXED = (*ARRAYS, PROG_ARRAY, ARRAY_OF_MAPS, DEVMAP, CPUMAP, XSKMAP)
 # Scalars, and what holds them; all others (aggregations, stacks, names, ...) are made by programs.
 _SETTABLE = (
@@ -36,25 +35,36 @@ def encode_key(format: MapFormat, source: Any, key: Any) -> bytes:
     return encode_value(t, key, "key").ljust(size, b"\0")
 
 
-def check_index(format: MapFormat, source: Any, raw_key: bytes) -> None:
-    """MapError for an index that an array has not; its own error would say that it is full."""
+def element_key(format: MapFormat, source: Any, key: Any) -> bytes:
+    """The key of an element that is to be set. UsageError for what is none.
+
+    MapError for an index that an array has not: its own error would say that it is full.
+    """
+    try:
+        raw_key = encode_key(format, source, key)
+    except Misfit as error:
+        raise _unfit(format, error) from None
     index, entries = int.from_bytes(raw_key, "little"), getattr(source, "max_entries", 0)
     if getattr(source, "type", 0) in _INDEXED and entries and index >= entries:
         raise MapError(
             f"set map {format.name}: key: there is no {index}", errno=_E2BIG, operation="update",
             hint=f"an array of {entries} has 0 to {entries - 1}",
         )  # fmt: skip
+    return raw_key
 
 
 def set_element(format: MapFormat, source: Any, key: Any, value: Any) -> None:
     """Set one element. UsageError for a key or a value that is not of the map's types, MapError from the map."""
+    raw_key = element_key(format, source, key)
     try:
-        raw_key = encode_key(format, source, key)
         row = _row(format, source, value)
     except Misfit as error:
-        raise UsageError(f"set map {format.name}: {error.where}: {error.cause}", hint=error.hint) from None
-    check_index(format, source, raw_key)
+        raise _unfit(format, error) from None
     source.update(raw_key, row)
+
+
+def _unfit(format: MapFormat, error: Misfit) -> UsageError:
+    return UsageError(f"set map {format.name}: {error}", hint=error.hint)
 
 
 def _row(format: MapFormat, source: Any, value: Any) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ObjectError, UsageError
 from ..objects import encode_variable, find_variable, variables
 from ._decode import compile_value
+from ._maps import NoSuchName
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Globals(MutableMapping[str, Any]):
         try:
             return find_variable(self._known, name, verb)
         except ObjectError as error:
-            raise NoSuchVariable(str(error)) from None
+            raise NoSuchName(str(error)) from None
 
     def _section(self, name: str) -> bytes:
         if self._kept is not None:
@@ -43,9 +44,12 @@ class Globals(MutableMapping[str, Any]):
         found: bytes = self._loaded.maps[name].lookup(bytes(4))
         return found
 
+    def _decoded(self, variable: Variable, section: bytes) -> Any:
+        return compile_value(variable.type, self._names)(section, variable.offset)
+
     def __getitem__(self, name: str) -> Any:
         variable = self._variable(name, "read")
-        return compile_value(variable.type, self._names)(self._section(variable.section), variable.offset)
+        return self._decoded(variable, self._section(variable.section))
 
     def __setitem__(self, name: str, value: Any) -> None:
         variable = self._variable(name, "set")
@@ -71,23 +75,19 @@ class Globals(MutableMapping[str, Any]):
 
     def written(self) -> Iterator[tuple[str, Any]]:
         """Those that are not constant, and not zero, with their values."""
+        sections = {name: self._section(name) for name in self._sections() - self._constant}
         for name, variable in sorted(self._known.items()):
-            if variable.section not in self._constant:
-                at = variable.offset
-                if any(self._section(variable.section)[at : at + variable.type.size]):
-                    yield name, self[name]
+            section = sections.get(variable.section, b"")
+            if any(section[variable.offset : variable.offset + variable.type.size]):
+                yield name, self._decoded(variable, section)
+
+    def _sections(self) -> set[str]:
+        return {variable.section for variable in self._known.values()}
 
     def keep(self) -> None:
         """Take what the variables hold now, for those who ask when the target has let go of them."""
         if self._kept is None:
-            self._kept = {name: self._section(name) for name in {v.section for v in self._known.values()}}
+            self._kept = {name: self._section(name) for name in self._sections()}
 
     def __repr__(self) -> str:
         return f"<globals: {dict(self)!r}>"
-
-
-class NoSuchVariable(KeyError):
-    """A variable that is not there, said in a sentence."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])

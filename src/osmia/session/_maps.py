@@ -28,8 +28,8 @@ _PART = {"count": 8, "sum": 8, "min": 16, "max": 16, "avg": 16, "stats": 16}  # 
 MESSAGE_KINDS = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 
 
-class NoSuchMap(KeyError):
-    """A map that is not there, said in a sentence."""
+class NoSuchName(KeyError):
+    """A map or a variable that is not there, said in a sentence."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -42,9 +42,9 @@ class Maps(dict[str, "MapView"]):
 
     def __missing__(self, name: str) -> MapView:
         if name in self.others:
-            raise NoSuchMap(f"read map {name}: {self.others[name]}")
+            raise NoSuchName(f"read map {name}: {self.others[name]}")
         near = did_you_mean(name, self)
-        raise NoSuchMap(f"read map {name}: there is none ({near or 'maps are ' + (', '.join(self) or 'none')})")
+        raise NoSuchName(f"read map {name}: there is none ({near or 'maps are ' + (', '.join(self) or 'none')})")
 
 
 class KeptMap:

@@ -116,15 +116,10 @@ class ReferenceView(MapView):
         return number
 
     def _set(self, key: Any, value: Any) -> None:
-        from ..objects import Misfit
-        from ._edit import check_index, encode_key
+        from ._edit import element_key
 
-        try:
-            encoded = encode_key(self.format, self._map, key)
-        except Misfit as error:
-            raise UsageError(f"set map {self.name}: {error}", hint=error.hint) from None
-        check_index(self.format, self._map, encoded)
         target: Any = self._map
+        encoded = element_key(self.format, target, key)
         target.refer(encoded, self._program(value) if self._spec.type == PROG_ARRAY else self._inner(value))
 
     def _program(self, value: Any) -> Any:
