@@ -20,7 +20,16 @@ from ..btf import (
     Btf,
 )
 from ..errors import BtfError, ObjectError
-from ..isa.map_types import PERF_EVENT_ARRAY, RINGBUF
+from ..isa.map_types import (
+    ARRAY,
+    HASH,
+    LPM_TRIE,
+    LRU_HASH,
+    LRU_PERCPU_HASH,
+    PERCPU_ARRAY,
+    PERCPU_HASH,
+    RINGS,
+)
 from ._values import Field, MapFormat, ValueType
 
 _FLOATS = {2: "_Float16", 4: "float", 8: "double", 16: "long double"}  # C's names, by size
@@ -32,10 +41,9 @@ if TYPE_CHECKING:
     from ..btf import BtfType, Member
     from ._spec import MapSpec, Object
 
-# enum bpf_map_type: maps whose elements can be listed, those with a value for each CPU, and streams of records
-TABLES = (1, 2, 5, 6, 9, 10, 11)
-PER_CPU = (5, 6, 10)
-RINGS = (PERF_EVENT_ARRAY, RINGBUF)
+# Maps whose elements can be listed, and those with a value for each CPU
+TABLES = (HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH, LRU_PERCPU_HASH, LPM_TRIE)
+PER_CPU = (PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH)
 _WIDTHS = (1, 2, 4, 8)
 _BOOL = 4  # BTF_INT_BOOL
 _DEPTH = 16

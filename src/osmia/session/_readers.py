@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 from ..errors import ObjectError
-from ..isa.map_types import PERF_EVENT_ARRAY, RINGBUF
+from ..isa.map_types import PERF_EVENT_ARRAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..objects import Object
     from .target import Loaded, Reader
-
-RINGS = (PERF_EVENT_ARRAY, RINGBUF)
 
 
 # Whoever empties the ring has the very next record wake it, which costs the traced program more than the record does.

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from ..btf import Btf
 from ..errors import UsageError, did_you_mean
-from ..isa.map_types import ARRAY_OF_MAPS, CPUMAP, DEVMAP, DEVMAP_HASH, HASH_OF_MAPS, PROG_ARRAY, QUEUE, STACK, XSKMAP
+from ..isa.map_types import (
+    ARRAY_OF_MAPS,
+    CPUMAP,
+    DEVMAP,
+    DEVMAP_HASH,
+    HASH_OF_MAPS,
+    PROG_ARRAY,
+    QUEUE,
+    RINGS,
+    STACK,
+    XSKMAP,
+)
 from ..objects import BtfTypes, MapFormat, ValueType
 from ._maps import Maps, MapView
-from ._readers import RINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

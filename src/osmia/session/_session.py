@@ -8,12 +8,13 @@ from select import POLLIN, poll
 from struct import Struct
 
 from ..errors import AttachError, NotSupported, OsmiaError, ProbeError, UsageError
+from ..isa.map_types import RINGS
 from . import _events as ev
 from ._actions import compile_action
 from ._losses import Losses
 from ._maps import Maps, MapView
 from ._names import Names, needs_kernel, needs_processes
-from ._readers import RINGS, Pace, open_reader
+from ._readers import Pace, open_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
