@@ -186,8 +186,8 @@ class KernelTarget:
             if spec.name == ".kconfig":
                 from ..objects import kconfig_contents
 
-                config = syscalls.kernel_config() or None
-                filled = kconfig_contents(loaded.object, spec, syscalls.kernel_version(), config)
+                version = syscalls.kernel_version()
+                filled = kconfig_contents(loaded.object, spec, version, lambda: syscalls.kernel_config() or None)
                 spec = spec.replace(contents=filled, frozen=True)
             path = f"{pin_dir}/{spec.name}" if pin_dir and spec.pinning else ""
             target = _pinned(path, spec) if path else None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._core import POISON, apply_core, relocated_name, unresolved_at
     from ._encode import Misfit, encode_prefix, encode_value, packed_address
     from ._formats import BtfTypes, derive_formats
-    from ._kconfig import at_version, kconfig_contents
+    from ._kconfig import at_version, kconfig_contents, version_code
     from ._read_elf import read_elf
     from ._select import select_programs
     from ._variables import Variable, encode_variable, find_variable, set_variables, variables
@@ -52,6 +52,7 @@ _LAZY = {
     "set_variables": "_variables",
     "unresolved_at": "_core",
     "variables": "_variables",
+    "version_code": "_kconfig",
     "write_elf": "_write_elf",
 }
 
@@ -99,6 +100,7 @@ __all__ = [
     "unpack",
     "unresolved_at",
     "variables",
+    "version_code",
     "write_elf",
 ]
 

@@ -8,41 +8,42 @@ from ..errors import NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..btf import Btf
     from ._spec import MapSpec, Object
 
-KCONFIG = ".kconfig"
 _VERSION = "LINUX_KERNEL_VERSION"
 
 
 def kconfig_contents(
-    obj: Object, spec: MapSpec, version: tuple[int, int, int], config: Mapping[str, str] | None
+    obj: Object, spec: MapSpec, version: tuple[int, int, int], config: Callable[[], Mapping[str, str] | None]
 ) -> bytes:
     """Bytes of the `.kconfig` data section of `obj`, for a kernel of that version and configuration.
 
-    `config` is CONFIG_ name -> value ("y", "m", "42", '"text"'); an option that it does not name is 0. None where it is
-    not known: NotSupported for an object that asks for an option.
+    `config`, which is called when an option is asked for, gives CONFIG_ name -> value ("y", "m", "42", '"text"'); one
+    that it does not name is 0. None where the configuration is not known: NotSupported.
     """
     from ..btf import Btf
 
     btf = Btf(obj.btf)
+    options: Mapping[str, str] | None = None
     out = bytearray(spec.value_size)
     for var in btf.type(spec.value_type).vars:
         name = btf.name(var.type_id)
         if name == _VERSION:
-            value = pack("<I", _number(version))
+            value = pack("<I", version_code(version))
         elif name.startswith("LINUX_HAS_"):
             value = b"\1"
-        elif config is None:
-            raise NotSupported(
-                f"read {name}: the configuration of this kernel is not to be found",
-                feature="kernel configuration",
-                hint="it is looked for in /proc/config.gz and /boot",
-            )
         else:
-            value = _encode(config.get(name, ""), var.size, _is_char(btf, var.type_id))
+            options = config() if options is None else options
+            if options is None:
+                raise NotSupported(
+                    f"read {name}: the configuration of this kernel is not to be found",
+                    feature="kernel configuration",
+                    hint="it is looked for in /proc/config.gz and /boot",
+                )
+            value = _encode(options.get(name, ""), var.size, _is_char(btf, var.type_id))
         out[var.offset : var.offset + var.size] = value.ljust(var.size, b"\0")[: var.size]
     return bytes(out)
 
@@ -55,7 +56,7 @@ def at_version(obj: Object, spec: MapSpec) -> int:
     return next((var.offset for var in btf.type(spec.value_type).vars if btf.name(var.type_id) == _VERSION), -1)
 
 
-def _number(version: tuple[int, int, int]) -> int:
+def version_code(version: tuple[int, int, int]) -> int:
     """KERNEL_VERSION() of linux/version.h."""
     major, minor, patch = version
     return major << 16 | minor << 8 | min(patch, 255)

@@ -161,7 +161,7 @@ def _kconfig(spec: MapSpec, btf: Btf | None, obj: Object) -> MapInfo:
     from ..syscalls import kernel_config
 
     try:
-        contents = kconfig_contents(obj, spec, (0, 0, 0), kernel_config() or None)
+        contents = kconfig_contents(obj, spec, (0, 0, 0), lambda: kernel_config() or None)
     except NotSupported:
         return _map(spec.replace(frozen=False), btf)
     return _map(spec.replace(contents=contents, frozen=True), btf).replace(version_at=at_version(obj, spec))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..isa import op
 from ..isa.map_types import ARENA, ARRAY
+from ..objects import version_code
 from . import _structure, _subprog, _walk
 from ._call import argument_count
 from ._env import EINVAL, EPERM, SLEEPABLE, Env
@@ -91,8 +92,7 @@ def _at_version(info: MapInfo, version: tuple[int, int]) -> MapInfo:
     """The map with this version as its LINUX_KERNEL_VERSION, if it has one."""
     if info.frozen is None or info.version_at < 0:
         return info
-    number = version[0] << 16 | version[1] << 8
-    at = info.version_at
+    at, number = info.version_at, version_code((*version, 0))
     return info.replace(frozen=info.frozen[:at] + number.to_bytes(4, "little") + info.frozen[at + 4 :])
 
 

@@ -145,7 +145,7 @@ def _made_ready(obj: Object, spec: MapSpec, contents: Mapping[str, bytes], max_e
         from ..verifier import profile
 
         # There is no kernel: as if it were the newest, built as this machine's was as far as that is known.
-        filled = kconfig_contents(obj, spec, (*profile().version, 0), syscalls.kernel_config())
+        filled = kconfig_contents(obj, spec, (*profile().version, 0), syscalls.kernel_config)
         spec = spec.replace(contents=filled, frozen=True)
     data, size = contents.get(spec.name), max_entries.get(spec.name, 0)
     if data is not None:
