@@ -30,6 +30,7 @@ CAPTIONS = {
     "syscalls": ("target", "bpf(2), perf events, tracefs, through ctypes"),
     "errors": ("ground", "the one tree of errors"),
     "_data": ("ground", "plain-data classes, cheap to import"),
+    "_files": ("ground", "files written as a whole"),
     "_lazy": ("ground", "names imported when asked for"),
     "_version": ("ground", "the version"),
 }

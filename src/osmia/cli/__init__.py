@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 ERROR, USAGE, INTERRUPTED, PIPE = 1, 2, 130, 141
-SIGINT = 2
 
 # Command -> module, what it does. A command's module is imported when the command is given.
 COMMANDS = {
@@ -54,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         # The process is ours. Python makes an exception of SIGINT, which an import may lose; until a session begins
         # there is nothing to be undone.
-        if _signal.getsignal(SIGINT) == _signal.default_int_handler:
-            _signal.signal(SIGINT, _signal.SIG_DFL)
+        if _signal.getsignal(_signal.SIGINT) == _signal.default_int_handler:
+            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         # What imports make stays: looking for garbage in it costs a tenth of a cold start.
         import gc
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .._files import write_whole
 from ..errors import UsageError, cannot_write
 from ._engine import read_script, split_parameters
 from ._options import Option, help_lines, parse
@@ -68,11 +69,8 @@ def run(argv: Sequence[str]) -> int:
     )
     data = write_elf(obj)
     try:
-        with open(out, "wb") as f:
-            f.write(data)
+        write_whole(out, [data])
     except OSError as e:
-        if os.path.isfile(out) and not os.path.getsize(out):
-            os.unlink(out)
         raise cannot_write(out, e) from None
     if not args.given("output"):
         complain(f"wrote {out}\n")

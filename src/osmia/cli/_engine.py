@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..session.target import Target
 
 SIGHUP, SIGINT, SIGTERM = 1, 2, 15
-PACKETS = (1, 3, 4, 6, 8)  # socket_filter, sched_cls, sched_act, xdp, cgroup_skb
 LAST_PID = 0x400000  # PID_MAX_LIMIT of linux/threads.h
 # Set by bpftrace's test engine: this very line on stdout says that probes are attached.
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
@@ -68,8 +67,10 @@ def _instead(obj: Object) -> str:
 
     if not obj.is_plain or not obj.programs:
         return ""
+    from ..vm import PACKET_KINDS
+
     kinds = ", ".join(sorted({prog_type_name(p.type) or str(p.type) for p in obj.programs}))
-    packets = "; --pcap-in runs them on packets" if any(p.type in PACKETS for p in obj.programs) else ""
+    packets = "; --pcap-in runs them on packets" if any(p.type in PACKET_KINDS for p in obj.programs) else ""
     return f"hint: sections do not say what programs of these types are attached to: {kinds}{packets}\n"
 
 

@@ -67,17 +67,11 @@ class Finding(Data):
 class Unready(Data):
     """A program that no loader can make ready for this kernel: it asks for what the kernel's types lack."""
 
-    spec: ProgramSpec
-    error: ObjectError
+    program: Program
+    verdict: Verdict
 
     def finding(self, file: str, profile: Profile) -> Finding:
-        from ..verifier import Explanation, Place, Program, Verdict
-
-        spec, text = self.spec, self.error.message.removeprefix(f"verify {self.spec.name}: ")
-        found = Explanation(message=text, reason=text, remedy=self.error.hint, place=Place(insn=-1))
-        verdict = Verdict(False, message=text, explanation=found)
-        program = Program(b"", spec.type, spec.attach_type, name=spec.name)
-        return Finding(file=file, program=program, profile=profile, verdict=verdict)
+        return Finding(file=file, program=self.program, profile=profile, verdict=self.verdict)
 
 
 def usage() -> str:
@@ -187,9 +181,18 @@ def _of(obj: Object, kernel: Btf | None) -> Iterator[Program | Unready | NotSupp
         try:
             yield from_spec(obj, spec, kernel)
         except ObjectError as e:
-            yield Unready(spec=spec, error=e)
+            yield _unready(spec, e)
         except NotSupported as e:
             yield e
+
+
+def _unready(spec: ProgramSpec, error: ObjectError) -> Unready:
+    from ..verifier import Explanation, Place, Program, Verdict
+
+    text = error.message.removeprefix(f"verify {spec.name}: ")
+    found = Explanation(message=text, reason=text, remedy=error.hint, place=Place(insn=-1))
+    program = Program(b"", spec.type, spec.attach_type, name=spec.name)
+    return Unready(program=program, verdict=Verdict(False, message=text, explanation=found))
 
 
 def _kernel_types(path: str) -> Btf | None:

@@ -6,10 +6,10 @@ draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. A file is read at once; pac
 from __future__ import annotations
 
 import os
-from stat import S_ISREG
 from struct import Struct
 
 from .._data import Data
+from .._files import write_whole
 from ..errors import FormatError, UsageError
 
 TYPE_CHECKING = False
@@ -231,13 +231,7 @@ def write_capture(path: str | os.PathLike[str], packets: Iterable[Packet], link:
             yield packet
 
     try:
-        with open(path, "wb") as file:
-            try:
-                file.writelines(encode_pcap(counted(), link))
-            except BaseException:
-                if S_ISREG(os.fstat(file.fileno()).st_mode):
-                    os.unlink(path)
-                raise
+        write_whole(path, encode_pcap(counted(), link))
     except OSError as e:
         raise UsageError(f"write capture {os.fspath(path)}: {e.strerror}") from None
     return count

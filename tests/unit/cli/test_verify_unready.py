@@ -50,6 +50,15 @@ def test_each_program_has_its_answer(files: tuple[str, str], capfd: pytest.Captu
         assert words in said.out
 
 
+def test_sarif_has_one_result_for_all_kernels(files: tuple[str, str], capfd: pytest.CaptureFixture[str]) -> None:
+    path, types = files
+    assert main(["verify", "-k", "6.1..6.4", "--btf", types, "-o", "sarif", path]) == 2
+    results = json.loads(capfd.readouterr().out)["runs"][0]["results"]
+    texts = [r["message"]["text"] for r in results]
+    assert len([text for text in texts if text.startswith("calls on kernels 6.1 to 6.4: ")]) == 1
+    assert not any(text.startswith("calls on kernel 6") for text in texts)
+
+
 def test_as_json(files: tuple[str, str], capfd: pytest.CaptureFixture[str]) -> None:
     path, types = files
     assert main(["verify", "-k", "6.1", "--btf", types, "-o", "json", path]) == 2
